@@ -1,0 +1,67 @@
+import { z } from 'zod';
+import { type RetentionPolicySpec, specSchema } from './rules.ts';
+import { statusSchema } from './status.ts';
+
+export const group = 'retention.agentdata.io';
+export const version = 'v1alpha1';
+export const apiVersion = `${group}/${version}` as const;
+export const kind = 'RetentionPolicy' as const;
+export const plural = 'retentionpolicies';
+
+/** Annotations by which people ask for a run now. */
+export const runRequestedAtAnnotation = `${group}/run-requested-at`;
+export const runJobAnnotation = `${group}/run-job`;
+/** Labels of everything made for a policy: the policy's name and the job's. */
+export const policyLabel = `${group}/policy`;
+export const jobLabel = `${group}/job`;
+
+/** A policy's name is a label value too. */
+export const maxNameLength = 63;
+
+const metadataSchema = z.looseObject({
+  name: z.string().min(1),
+  namespace: z.string().optional(),
+  uid: z.string().optional(),
+  generation: z.int().optional(),
+  creationTimestamp: z.string().optional(),
+  deletionTimestamp: z.string().optional(),
+  annotations: z.record(z.string(), z.string()).optional(),
+  labels: z.record(z.string(), z.string()).optional(),
+  resourceVersion: z.string().optional(),
+});
+
+/** The resource as a person writes it and as the API server stores it. */
+export const retentionPolicySchema = z.looseObject({
+  apiVersion: z.literal(apiVersion),
+  kind: z.literal(kind),
+  metadata: metadataSchema,
+  spec: specSchema,
+  status: statusSchema.optional(),
+});
+export interface RetentionPolicy {
+  apiVersion: typeof apiVersion;
+  kind: typeof kind;
+  metadata: z.output<typeof metadataSchema>;
+  spec: RetentionPolicySpec;
+  status?: z.output<typeof statusSchema>;
+}
+
+/** The field manager under which a job's runs write their part of the status. */
+export function runFieldManager(job: string): string {
+  return `retention-run-${job}`;
+}
+
+/** A zod error as one sentence that names the field, the problem and the value that was given. */
+export function explain(error: z.ZodError, input?: unknown): string {
+  return error.issues
+    .map((issue) => {
+      const path = issue.path.map(String).join('.');
+      const value = issue.path.reduce<unknown>(
+        (at, key) => (at as Record<PropertyKey, unknown> | undefined)?.[key],
+        input,
+      );
+      const given = value === undefined || typeof value === 'object' ? '' : ` (given: ${JSON.stringify(value)})`;
+      return `${path === '' ? 'the document' : path}: ${issue.message}${given}`;
+    })
+    .join('; ');
+}

@@ -1,0 +1,124 @@
+import { z } from 'zod';
+import { effectiveSchema } from './effective.ts';
+import { cleanupOperations } from './spec.ts';
+
+/** How a run ended; worst first, which is the order in which a policy with several jobs shows them. */
+export const results = ['Failed', 'Blocked', 'Partial', 'Skipped', 'DryRun', 'Succeeded'] as const;
+export type Result = (typeof results)[number];
+
+/** What started a run. */
+export const triggers = ['Schedule', 'Manual', 'CommandLine'] as const;
+
+/** Longest text in a result; the CRD bounds its strings with it. */
+export const maxTextLength = 1024;
+const text = z.string().max(maxTextLength);
+/** RFC 3339 in UTC. */
+const instant = z.string().max(40);
+const rows = z.int().min(0).meta({ format: 'int64' });
+const seconds = z.number().min(0);
+
+export const operationResultSchema = z.object({
+  name: z.enum(cleanupOperations),
+  cutoff: z.string().max(40).optional().describe('Rows strictly older than this instant were due.'),
+  closed: rows.optional().describe('Connections closed as timed out.'),
+  archived: rows.optional().describe('Rows whose content was replaced by a note that it is archived.'),
+  deleted: rows.optional().describe('Rows deleted.'),
+  skipped: rows.describe('Rows left as they were, because they were locked twice.'),
+  batches: rows.describe('Transactions that changed rows.'),
+  durationSeconds: seconds,
+  message: text.optional().describe('What is worth knowing, such as a warning.'),
+  error: text.optional().describe('Why the operation did not finish.'),
+});
+export type OperationResult = z.output<typeof operationResultSchema>;
+
+const byTable = <T extends z.ZodType>(value: T) =>
+  z.object({
+    sessions: value.optional(),
+    instructions: value.optional(),
+    connections: value.optional(),
+    acknowledgements: value.optional(),
+  });
+const byStatus = z.array(z.object({ status: z.string().max(64), rows })).max(50);
+
+export const statisticsSchema = z.object({
+  observedAt: instant,
+  recordCounts: byTable(
+    z.object({ rows, estimated: z.boolean().optional().describe("True where it is the planner's estimate.") }),
+  ).describe('Rows of each table.'),
+  tableSizes: byTable(z.object({ bytes: rows, size: z.string().max(40) })).describe('Size of each table with indexes.'),
+  totalSizeBytes: rows,
+  totalSize: z.string().max(40),
+  oldest: byTable(instant).describe('Creation time of the oldest row of each table.'),
+  due: byTable(rows).describe('Rows due per operation; left out where counting took too long.'),
+  uncovered: z
+    .object({ sessions: byStatus.optional(), instructions: byStatus.optional() })
+    .describe('Rows past their age in a status that no operation takes.'),
+});
+export type Statistics = z.output<typeof statisticsSchema>;
+
+/** One run: printed as JSON, written as termination message, stored as `status.jobs[].lastRun`. */
+export const runResultSchema = z.object({
+  id: z.string().max(253).describe("Name of the run's Job, or an id of the command line's own."),
+  job: z.string().max(63),
+  trigger: z.enum(triggers),
+  startTime: instant,
+  completionTime: instant,
+  durationSeconds: seconds,
+  result: z.enum(results),
+  rows: rows.describe('Rows closed, archived and deleted in all; in a dry run those that would be.'),
+  operations: z.array(operationResultSchema).max(cleanupOperations.length),
+  policy: effectiveSchema.optional().describe('The values in force during the run.'),
+  message: text.optional().describe('One sentence for people.'),
+});
+export type RunResult = z.output<typeof runResultSchema>;
+
+/** What a run prints: its result, and the statistics it was asked for. */
+export const runReportSchema = runResultSchema.extend({ statistics: statisticsSchema.optional() });
+export type RunReport = z.output<typeof runReportSchema>;
+
+/** Exit code of a run that ended so (design, "Exit codes"); 2 is bad input or configuration. */
+export const exitCodes: Record<Result, number> = {
+  Succeeded: 0,
+  DryRun: 0,
+  Failed: 1,
+  Blocked: 3,
+  Partial: 4,
+  Skipped: 5,
+};
+export const badInputExitCode = 2;
+
+/** The worst of some results, as `status.lastRun.result` shows it; undefined for none. */
+export function worstResult(all: Iterable<Result>): Result | undefined {
+  const seen = new Set(all);
+  return results.find((result) => seen.has(result));
+}
+
+/** A text no longer than `length` characters, its cut marked by an ellipsis. */
+export function cutText(value: string, length: number = maxTextLength): string {
+  return value.length <= length ? value : `${value.slice(0, length - 1)}…`;
+}
+
+/** The result with every text cut to `length` characters. */
+export function cutTexts<T extends RunResult>(result: T, length: number = maxTextLength): T {
+  const cut = (value: string | undefined) => (value === undefined ? undefined : cutText(value, length));
+  return {
+    ...result,
+    message: cut(result.message),
+    operations: result.operations.map((operation) => ({
+      ...operation,
+      message: cut(operation.message),
+      error: cut(operation.error),
+    })),
+  };
+}
+
+const terminationMessageBytes = 4096;
+
+/** The result as JSON of at most 4,096 bytes, what a kubelet keeps of a termination message. */
+export function terminationMessage(report: RunReport): string {
+  const { statistics: _statistics, ...result } = report;
+  const { policy: _policy, ...bare } = result;
+  const candidates = [report, result, bare, ...[512, 256, 128, 64, 16].map((length) => cutTexts(bare, length))];
+  const texts = candidates.map((candidate) => JSON.stringify(candidate));
+  return texts.find((candidate) => Buffer.byteLength(candidate) <= terminationMessageBytes) ?? texts.at(-1)!;
+}

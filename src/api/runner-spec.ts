@@ -1,0 +1,72 @@
+import { z } from 'zod';
+
+const quantity = z
+  .union([z.int(), z.string().max(30)])
+  .meta({ 'x-kubernetes-int-or-string': true })
+  .describe('A quantity, such as 500m or 256Mi.');
+const quantities = z.record(z.string().max(63), quantity).meta({ maxProperties: 10 });
+const labelLike = z.record(z.string().max(317), z.string().max(63)).meta({ maxProperties: 32 });
+
+const tolerationSchema = z.strictObject({
+  key: z.string().max(317).optional(),
+  operator: z.enum(['Exists', 'Equal', 'Lt', 'Gt']).optional(),
+  value: z.string().max(63).optional(),
+  effect: z.enum(['NoSchedule', 'PreferNoSchedule', 'NoExecute']).optional(),
+  tolerationSeconds: z.int().min(0).max(2_147_483_647).optional().meta({ format: 'int64' }),
+});
+
+const id = z.int().min(0).max(2_147_483_647).meta({ format: 'int64' });
+const podSecurityContextSchema = z.strictObject({
+  runAsUser: id.optional(),
+  runAsGroup: id.optional(),
+  runAsNonRoot: z.boolean().optional(),
+  fsGroup: id.optional(),
+  fsGroupChangePolicy: z.enum(['OnRootMismatch', 'Always']).optional(),
+  supplementalGroups: z.array(id).max(32).optional(),
+  seLinuxOptions: z
+    .strictObject({
+      user: z.string().max(100).optional(),
+      role: z.string().max(100).optional(),
+      type: z.string().max(100).optional(),
+      level: z.string().max(100).optional(),
+    })
+    .optional(),
+  seccompProfile: z
+    .strictObject({
+      type: z.enum(['RuntimeDefault', 'Localhost', 'Unconfined']),
+      localhostProfile: z.string().max(255).optional(),
+    })
+    .optional(),
+});
+
+/** `spec.runner`: never image, command, env, volumes or service account (see SECURITY.md). */
+export const runnerSchema = z.strictObject({
+  labels: labelLike.optional().describe('Labels added to the Pods.'),
+  annotations: z
+    .record(z.string().max(317), z.string().max(4096))
+    .meta({ maxProperties: 32 })
+    .optional()
+    .describe('Annotations added to the Pods.'),
+  resources: z
+    .strictObject({ limits: quantities.optional(), requests: quantities.optional() })
+    .optional()
+    .describe('CPU and memory of the runner.'),
+  nodeSelector: labelLike.optional().describe('Labels that a node must have.'),
+  tolerations: z.array(tolerationSchema).max(32).optional().describe('Taints that the Pods tolerate.'),
+  affinity: z
+    .looseObject({})
+    .meta({ 'x-kubernetes-preserve-unknown-fields': true })
+    .optional()
+    .describe('Affinity of the Pods, as in a Pod; checked by the API server when the CronJob is made.'),
+  priorityClassName: z.string().max(253).optional().describe('Priority class of the Pods.'),
+  imagePullSecrets: z
+    .array(z.strictObject({ name: z.string().min(1).max(253) }))
+    .max(16)
+    .optional()
+    .describe('Secrets with which the image is pulled.'),
+  runtimeClassName: z.string().max(253).optional().describe('Runtime class of the Pods.'),
+  securityContext: podSecurityContextSchema
+    .optional()
+    .describe("Security context of the Pods, over the operator's own (runAsNonRoot, seccomp RuntimeDefault)."),
+});
+export type RunnerSpec = z.output<typeof runnerSchema>;

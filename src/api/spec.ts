@@ -1,0 +1,232 @@
+import { z } from 'zod';
+import { durationPattern, milliseconds } from './duration.ts';
+import { presetNames } from './presets.ts';
+import { runnerSchema } from './runner-spec.ts';
+
+/** Retention operations in the order in which a full cleanup runs them. */
+export const cleanupOperations = ['connections', 'instructions', 'sessions', 'acknowledgements'] as const;
+export type CleanupOperation = (typeof cleanupOperations)[number];
+/** The name of the job that `spec.statistics` makes; no job in `spec.jobs` may have it. */
+export const statisticsJob = 'statistics';
+
+const days = z.int().min(1).max(36_500);
+const statusList = z.array(z.string().min(1).max(64)).min(1).max(20).meta({ 'x-kubernetes-list-type': 'set' });
+
+const secretName = z
+  .string()
+  .min(1)
+  .max(253)
+  .regex(/^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/);
+
+/** A duration between two others, checked by the API server (CEL) and by the program alike. */
+function duration(min: string, max: string) {
+  return z
+    .string()
+    .max(20)
+    .regex(new RegExp(durationPattern))
+    .refine((value) => !inForm(value) || inRange(value, min, max), `must be from ${min} to ${max}`)
+    .meta({
+      'x-kubernetes-validations': [
+        {
+          rule: `!self.matches('${durationPattern}') || (duration(self) >= duration('${min}') && duration(self) <= duration('${max}'))`,
+          message: `must be from ${min} to ${max}`,
+        },
+      ],
+    });
+}
+const inForm = (value: string) => new RegExp(durationPattern).test(value);
+const inRange = (value: string, min: string, max: string) =>
+  milliseconds(value) >= milliseconds(min) && milliseconds(value) <= milliseconds(max);
+
+const cronRules = [
+  {
+    rule: "!self.startsWith('@every')",
+    message: '@every has no fixed times: write a cron expression of five fields, such as "*/15 * * * *"',
+  },
+  { rule: "!self.contains('TZ')", message: 'the time zone belongs into spec.timeZone, not into the schedule' },
+];
+const cron = z
+  .string()
+  .min(1)
+  .max(100)
+  .refine((value) => !value.startsWith('@every'), cronRules[0]!.message)
+  .refine((value) => !value.includes('TZ'), cronRules[1]!.message)
+  .meta({ 'x-kubernetes-validations': cronRules });
+
+export const statusesSchema = z.strictObject({
+  sessions: statusList
+    .optional()
+    .describe('Statuses of a session that has ended. Default: completed, terminated, error.'),
+  instructions: statusList
+    .optional()
+    .describe('Statuses of an instruction that is over. Default: completed, failed, expired.'),
+});
+
+export const retentionSchema = z.strictObject({
+  connectionCleanupHours: days
+    .optional()
+    .describe('Hours without a heartbeat after which an active connection is closed as timed out. 1 to 36500.'),
+  instructionRetentionDays: days
+    .optional()
+    .describe(
+      'Days after which an instruction with acknowledgements is archived and one without is deleted. 1 to 36500.',
+    ),
+  completedSessionRetentionDays: days
+    .optional()
+    .describe('Days after its end after which the experimental parameters of a session are archived. 1 to 36500.'),
+  acknowledgementRetentionDays: days
+    .optional()
+    .describe(
+      'Days after which an acknowledgement is deleted; from 2555 (seven years) on, none ever is. Not less than instructionRetentionDays. 1 to 36500.',
+    ),
+  batchSize: z.int().min(1).max(20_000).optional().describe('Rows changed in one transaction. 1 to 20000.'),
+  statuses: statusesSchema
+    .optional()
+    .describe(
+      'Statuses whose rows are due, instead of the defaults. Rows past their age in no listed status show up in status.statistics.uncovered.',
+    ),
+});
+
+export const tlsModes = ['disable', 'require', 'verify-ca', 'verify-full'] as const;
+
+const tlsRule = {
+  rule: "!(has(self.mode) && self.mode in ['disable', 'require'] && has(self.caSecretRef))",
+  message: 'mode disable or require never looks at a CA: leave caSecretRef out, or use verify-ca or verify-full',
+};
+export const databaseSchema = z.strictObject({
+  secretRef: z
+    .strictObject({ name: secretName })
+    .describe(
+      'Secret of this namespace with key uri, or host, port, dbname (or database), user (or username) and password, as CloudNativePG, Crunchy and Service Binding write them.',
+    ),
+  schema: z.string().min(1).max(63).default('public').describe('PostgreSQL schema that holds the agent tables.'),
+  timestampTimeZone: z
+    .string()
+    .min(1)
+    .max(64)
+    .regex(/^[A-Za-z0-9_+\-/]+$/)
+    .default('UTC')
+    .describe('Time zone in which columns of type timestamp without time zone were written.'),
+  tls: z
+    .strictObject({
+      mode: z
+        .enum(tlsModes)
+        .optional()
+        .describe("Overrides the URI's sslmode. Without either: verify-full where a CA is given, require elsewhere."),
+      caSecretRef: z
+        .strictObject({
+          name: secretName,
+          key: z
+            .string()
+            .min(1)
+            .max(253)
+            .regex(/^[-._a-zA-Z0-9]+$/)
+            .default('ca.crt'),
+        })
+        .optional()
+        .describe("Secret and key with the CA certificate that signed the server's."),
+    })
+    .refine((tls) => !(tls.caSecretRef && (tls.mode === 'disable' || tls.mode === 'require')), tlsRule.message)
+    .meta({ 'x-kubernetes-validations': [tlsRule] })
+    .optional()
+    .describe('How the connection to the server is protected.'),
+});
+
+const jobName = z
+  .string()
+  .min(1)
+  .max(40)
+  .regex(/^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/);
+
+const reservedRule = {
+  rule: "self.name != 'statistics'",
+  message: 'the job name "statistics" is reserved for spec.statistics',
+};
+export const jobSchema = z
+  .strictObject({
+    name: jobName.describe('Name of the job, part of its CronJob’s name.'),
+    schedule: cron.optional().describe('Cron expression of five fields. Default: spec.schedule.'),
+    operations: z
+      .array(z.enum(cleanupOperations))
+      .min(1)
+      .max(cleanupOperations.length)
+      .refine((names) => new Set(names).size === names.length, 'names an operation twice')
+      .meta({ 'x-kubernetes-list-type': 'set' })
+      .default([...cleanupOperations])
+      .describe(
+        'Operations of this job. They always run in the order connections, instructions, sessions, acknowledgements.',
+      ),
+  })
+  .refine((job) => job.name !== statisticsJob, { path: ['name'], message: reservedRule.message })
+  .meta({ 'x-kubernetes-validations': [reservedRule] });
+
+export const guardSchema = z.strictObject({
+  maxRowsPerRun: z
+    .int()
+    .min(1)
+    .max(1_000_000_000_000)
+    .default(1_000_000)
+    .meta({ format: 'int64' })
+    .describe('Rows that one run may delete or archive. A run with more due changes nothing and ends Blocked.'),
+  maxPercentOfTable: z
+    .int()
+    .min(1)
+    .max(100)
+    .default(50)
+    .describe(
+      'Share of a table that one run may delete or archive. A run with more due changes nothing and ends Blocked.',
+    ),
+});
+
+export const limitsSchema = z.strictObject({
+  lockTimeout: duration('1ms', '1h').default('2s').describe('How long a run waits for one locked row.'),
+  statementTimeout: duration('1s', '24h').default('60s').describe('How long one statement of a batch may take.'),
+  maxDuration: duration('1s', '168h')
+    .default('1h')
+    .describe('How long a run may take. It ends itself as Partial then; the next one goes on.'),
+  pauseBetweenBatches: duration('0s', '1h').default('0s').describe('Pause after each batch, for the sake of others.'),
+});
+
+export const historySchema = z.strictObject({
+  runs: z.int().min(0).max(50).default(10).describe('Runs kept in status.runs.'),
+  successfulJobs: z.int().min(0).max(100).default(3).describe('Finished Jobs kept per CronJob that succeeded.'),
+  failedJobs: z.int().min(0).max(100).default(3).describe('Finished Jobs kept per CronJob that failed.'),
+});
+
+const withDefaults = <T extends z.ZodObject>(schema: T) => schema.prefault({} as never);
+
+/** The fields of a RetentionPolicy's spec; rules.ts adds what spans fields. */
+export const specFields = z.strictObject({
+  preset: z
+    .enum(presetNames)
+    .default('ScientificCompliance')
+    .describe('Values that apply where spec.retention says nothing.'),
+  retention: retentionSchema.optional().describe('Periods and batch size; each overrides the preset.'),
+  database: databaseSchema.describe('The database that the policy applies to.'),
+  schedule: cron.describe('When the jobs without a schedule of their own run: cron, five fields.'),
+  timeZone: z
+    .string()
+    .min(1)
+    .max(64)
+    .default('Etc/UTC')
+    .describe('Time zone of every schedule, a name of the IANA database.'),
+  jobs: z
+    .array(jobSchema)
+    .min(1)
+    .max(16)
+    .refine((jobs) => new Set(jobs.map((job) => job.name)).size === jobs.length, 'names a job twice')
+    .meta({ 'x-kubernetes-list-type': 'map', 'x-kubernetes-list-map-keys': ['name'] })
+    .optional()
+    .describe('Each is one CronJob. Default: one, cleanup, with every operation, on spec.schedule.'),
+  statistics: z
+    .strictObject({ schedule: cron.describe('Cron expression of five fields.') })
+    .optional()
+    .describe('Reports sizes, ages and rows due into status.statistics, on a schedule of its own.'),
+  suspend: z.boolean().default(false).describe('No run starts while true; a running one goes on.'),
+  dryRun: z.boolean().default(false).describe('Runs only count what they would change.'),
+  guard: withDefaults(guardSchema).describe('Limits that stop a run before its first change.'),
+  limits: withDefaults(limitsSchema).describe('Time limits of a run.'),
+  history: withDefaults(historySchema).describe('How much is kept of what has been.'),
+  runner: runnerSchema.optional().describe('What the Pods of the runs get.'),
+});
+export type SpecFields = z.output<typeof specFields>;

@@ -1,0 +1,88 @@
+import { z } from 'zod';
+import { effectiveSchema } from './effective.ts';
+import { results, runResultSchema, statisticsSchema } from './run-result.ts';
+
+export const conditionTypes = ['Ready', 'LastRunSucceeded', 'Reconciling', 'Stalled'] as const;
+export type ConditionType = (typeof conditionTypes)[number];
+
+/** metav1.Condition. */
+export const conditionSchema = z.object({
+  type: z.string().max(316),
+  status: z.enum(['True', 'False', 'Unknown']),
+  observedGeneration: z.int().min(0).optional().meta({ format: 'int64' }),
+  lastTransitionTime: z.string().meta({ format: 'date-time' }),
+  reason: z.string().min(1).max(1024),
+  message: z.string().max(32_768),
+});
+export type Condition = z.output<typeof conditionSchema>;
+
+const time = z.string().max(40);
+
+const jobStatusSchema = z.object({
+  name: z.string().max(63),
+  cronJob: z.string().max(52).optional(),
+  schedule: z.string().max(100).optional(),
+  scheduledSince: time
+    .optional()
+    .describe('Since when this schedule is in force; whether a job is overdue is counted from here.'),
+  nextRun: time.optional(),
+  active: z.int().min(0).optional().describe('Runs under way.'),
+  lastSuccessTime: time.optional().describe('When a run of this job last ended as Succeeded.'),
+  lastRun: runResultSchema
+    .optional()
+    .meta({ 'x-kubernetes-map-type': 'atomic' })
+    .describe('The newest run, written by the run itself.'),
+});
+export type JobStatus = z.output<typeof jobStatusSchema>;
+
+/** One line of the history. */
+const runSummarySchema = z.object({
+  id: z.string().max(253),
+  job: z.string().max(63),
+  startTime: time,
+  completionTime: time,
+  result: z.enum(results),
+  rows: z.int().min(0).meta({ format: 'int64' }),
+  message: z.string().max(256).optional(),
+});
+export type RunSummary = z.output<typeof runSummarySchema>;
+
+export const statusSchema = z.object({
+  observedGeneration: z.int().min(0).optional().meta({ format: 'int64' }),
+  conditions: z
+    .array(conditionSchema)
+    .max(16)
+    .meta({ 'x-kubernetes-list-type': 'map', 'x-kubernetes-list-map-keys': ['type'] })
+    .optional(),
+  effective: effectiveSchema.optional().meta({ 'x-kubernetes-map-type': 'atomic' }).describe('The values in force.'),
+  jobs: z
+    .array(jobStatusSchema)
+    .max(64)
+    .meta({ 'x-kubernetes-list-type': 'map', 'x-kubernetes-list-map-keys': ['name'] })
+    .optional()
+    .describe("What each job's schedule and newest run are."),
+  nextRun: time.optional().describe('The earliest nextRun of the jobs.'),
+  lastRun: z
+    .object({
+      id: z.string().max(253),
+      job: z.string().max(63),
+      startTime: time,
+      completionTime: z.string().meta({ format: 'date-time' }),
+      durationSeconds: z.number(),
+      rows: z.int().min(0).meta({ format: 'int64' }),
+      result: z.enum(results).describe("The worst of all jobs' newest results."),
+      message: z.string().max(1024).optional(),
+    })
+    .optional()
+    .meta({ 'x-kubernetes-map-type': 'atomic' })
+    .describe('The newest run of all jobs.'),
+  runs: z
+    .array(runSummarySchema)
+    .max(50)
+    .meta({ 'x-kubernetes-list-type': 'atomic' })
+    .optional()
+    .describe('The last runs, newest first.'),
+  statistics: statisticsSchema.optional().meta({ 'x-kubernetes-map-type': 'atomic' }),
+  lastHandledRunRequest: z.string().max(1024).optional(),
+});
+export type RetentionPolicyStatus = z.output<typeof statusSchema>;
