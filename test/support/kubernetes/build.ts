@@ -1,0 +1,45 @@
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { ChildProcesses } from '../child-processes.ts';
+import type { Binary, Log } from './binaries.ts';
+import { withProgress } from './progress.ts';
+
+const modules = join(import.meta.dirname, 'modules');
+
+/**
+ * Builds a binary into `folder` from its Go module, whose versions and checksums go.mod and go.sum pin. (`go install
+ * module@version` refuses Kubernetes, whose go.mod has replace directives.)
+ */
+export async function buildBinary(binary: Binary, folder: string, log: Log): Promise<string> {
+  const output = join(folder, binary.name);
+  const [major, minor] = binary.version.slice(1).split('.');
+  const version = { gitVersion: binary.version, gitMajor: major, gitMinor: minor };
+  const flags = Object.entries(version).map(([key, value]) => `-X k8s.io/component-base/version.${key}=${value}`);
+  const [module, main] =
+    binary.name === 'etcd' ? ['etcd', 'go.etcd.io/etcd/server/v3'] : ['kube', `k8s.io/kubernetes/cmd/${binary.name}`];
+  const args = ['build', '-mod=mod', '-trimpath', '-ldflags', ['-s', '-w', ...flags].join(' '), '-o', output, main];
+  await withProgress(
+    log,
+    () => `building ${binary.name} ${binary.version} from its Go module (minutes, the first time)`,
+    () => runGo(args, join(modules, module)),
+  );
+  return output;
+}
+
+async function runGo(args: string[], folder: string): Promise<void> {
+  const children = new ChildProcesses();
+  try {
+    const go = children.spawn('go', args, { cwd: folder, stdio: ['ignore', 'ignore', 'pipe'] });
+    let output = '';
+    go.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      output = (output + text).slice(-2000);
+    });
+    const [code] = await once(go, 'close');
+    if (code !== 0) throw new Error(`go ${args[0]} failed: ${output.trim().split('\n').slice(-5).join(' | ')}`);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    throw new Error('Go is not installed (no `go` in PATH)', { cause: error });
+  } finally {
+    await children.close();
+  }
+}

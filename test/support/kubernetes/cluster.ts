@@ -1,0 +1,52 @@
+import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import {
+  BatchV1Api,
+  CoreV1Api,
+  CustomObjectsApi,
+  type KubeConfig,
+  RbacAuthorizationV1Api,
+} from '@kubernetes/client-node';
+import { inject, onTestFinished } from 'vitest';
+import { parseKubeconfig } from './kubeconfig.ts';
+import { createKubectl, type Kubectl } from './kubectl.ts';
+
+export interface Cluster {
+  /** The administrator's. */
+  kubeConfig: KubeConfig;
+  kubeconfigPath: string;
+  core: CoreV1Api;
+  batch: BatchV1Api;
+  rbac: RbacAuthorizationV1Api;
+  customObjects: CustomObjectsApi;
+  kubectl: Kubectl;
+  /** Makes a namespace with a name of its own, and deletes it (without waiting) at the end of the calling test. */
+  createNamespace(labels?: Record<string, string>): Promise<string>;
+}
+
+/** The test run's control plane (see global-setup.ts), for a test file. */
+export function useCluster(): Cluster {
+  const { kubeconfigPath, kubectlPath } = inject('kubernetes');
+  const kubeConfig = parseKubeconfig(readFileSync(kubeconfigPath, 'utf8'));
+  const core = kubeConfig.makeApiClient(CoreV1Api);
+
+  async function createNamespace(labels: Record<string, string> = {}): Promise<string> {
+    const name = `test-${randomBytes(4).toString('hex')}`;
+    await core.createNamespace({ body: { metadata: { name, labels } } });
+    onTestFinished(async () => {
+      await core.deleteNamespace({ name });
+    });
+    return name;
+  }
+
+  return {
+    kubeConfig,
+    kubeconfigPath,
+    core,
+    batch: kubeConfig.makeApiClient(BatchV1Api),
+    rbac: kubeConfig.makeApiClient(RbacAuthorizationV1Api),
+    customObjects: kubeConfig.makeApiClient(CustomObjectsApi),
+    kubectl: createKubectl(kubectlPath, kubeconfigPath),
+    createNamespace,
+  };
+}
