@@ -1,0 +1,182 @@
+import { errorFromStatus, noAnswer } from './api-error.ts';
+import type { Connection } from './connection.ts';
+import { Http } from './http.ts';
+import type { KubernetesObject, ObjectRef, Resource } from './types.ts';
+
+export interface RequestOptions {
+  /** For the whole request; 30 s by default. */
+  timeoutMs?: number;
+  signal?: AbortSignal;
+}
+
+/** Which objects a list or a watch is about; no `namespace` means all of them. */
+export interface Selection {
+  namespace?: string;
+  labelSelector?: string;
+}
+
+export interface ObjectList<T> {
+  items: T[];
+  resourceVersion: string;
+}
+
+export type WatchEvent<T> =
+  | { type: 'ADDED' | 'MODIFIED' | 'DELETED'; object: T }
+  /** Only says how far the watch has come. */
+  | { type: 'BOOKMARK'; object: { metadata: { resourceVersion: string } } };
+
+type DeepPartial<T> = T extends readonly unknown[]
+  ? T
+  : T extends object
+    ? { [Key in keyof T]?: DeepPartial<T[Key]> }
+    : T;
+
+/** What a server-side apply states: some fields of an object, and its name. */
+export type ApplyConfiguration<T> = DeepPartial<Omit<T, 'metadata'>> & {
+  metadata: DeepPartial<KubernetesObject['metadata']> & { name: string };
+};
+
+const defaultTimeoutMs = 30_000;
+const pageSize = 500;
+
+/**
+ * A thin client on the API server's own JSON: nothing is converted, timestamps stay strings. Every failure is an
+ * `ApiError`; no request lasts longer than its time-out.
+ */
+export class Client {
+  readonly #http: Http;
+
+  constructor(connection: Connection) {
+    this.#http = new Http(connection);
+  }
+
+  get<T extends KubernetesObject>(resource: Resource<T>, ref: ObjectRef, options?: RequestOptions): Promise<T> {
+    return this.#object({ method: 'GET', path: pathOf(resource, ref) }, options);
+  }
+
+  /** All objects of a selection, read in pages of 500. The pages are one consistent snapshot. */
+  async list<T extends KubernetesObject>(
+    resource: Resource<T>,
+    selection: Selection = {},
+    options?: RequestOptions,
+  ): Promise<ObjectList<T>> {
+    const path = pathOf(resource, selection);
+    const items: T[] = [];
+    let next: string | undefined;
+    for (;;) {
+      const query = { labelSelector: selection.labelSelector, limit: String(pageSize), continue: next };
+      const page = (await this.#json({ method: 'GET', path, query }, options)) as {
+        metadata?: { resourceVersion?: string; continue?: string };
+        items?: T[] | null;
+      } | null;
+      const resourceVersion = page?.metadata?.resourceVersion;
+      if (!resourceVersion || page?.items === undefined) {
+        throw noAnswer('InvalidResponse', `GET ${path}: the answer is not a list`);
+      }
+      // The items of a list carry neither apiVersion nor kind; those of a watch do.
+      for (const item of page.items ?? []) items.push({ ...identify(resource), ...item });
+      next = page.metadata?.continue;
+      if (!next) return { items, resourceVersion };
+    }
+  }
+
+  /**
+   * The changes after `resourceVersion`, bookmarks included. Ends without an error when `durationMs` is over or the
+   * server ends it; an ERROR event is thrown as the ApiError it carries. `idleMs` is the longest silence that is
+   * taken for a quiet and not for a dead connection: a bookmark comes about every minute.
+   */
+  async *watch<T extends KubernetesObject>(
+    resource: Resource<T>,
+    selection: Selection & { resourceVersion: string; durationMs: number; idleMs: number },
+    signal?: AbortSignal,
+  ): AsyncGenerator<WatchEvent<T>, void> {
+    const path = pathOf(resource, selection);
+    const query = {
+      watch: 'true',
+      allowWatchBookmarks: 'true',
+      resourceVersion: selection.resourceVersion,
+      labelSelector: selection.labelSelector,
+      timeoutSeconds: String(Math.max(1, Math.ceil(selection.durationMs / 1000))),
+    };
+    const end = Date.now() + selection.durationMs;
+    for await (const line of this.#http.lines({ method: 'GET', path, query }, { idleMs: selection.idleMs, signal })) {
+      const { type, object } = (line ?? {}) as { type?: string; object?: { metadata?: { resourceVersion?: string } } };
+      if (type === 'ERROR') throw errorFromStatus(object, { status: 500, message: `GET ${path}: the watch failed` });
+      if (!/^(ADDED|MODIFIED|DELETED|BOOKMARK)$/.test(type ?? '') || !object?.metadata?.resourceVersion) {
+        throw noAnswer('InvalidResponse', `GET ${path}: not a watch event`);
+      }
+      yield line as WatchEvent<T>;
+      if (Date.now() >= end) return;
+    }
+  }
+
+  create<T extends KubernetesObject>(
+    resource: Resource<T>,
+    object: ApplyConfiguration<T>,
+    options: RequestOptions & { fieldManager?: string; dryRun?: boolean } = {},
+  ): Promise<T> {
+    const path = pathOf(resource, { namespace: object.metadata.namespace });
+    const query = { fieldManager: options.fieldManager, dryRun: options.dryRun ? 'All' : undefined };
+    return this.#object({ method: 'POST', path, query, body: { ...identify(resource), ...object } }, options);
+  }
+
+  /**
+   * Server-side apply: makes the object, or states all fields that `fieldManager` wants of it. Fields it stated
+   * before and does not state now are removed. A field that another manager owns with another value is a Conflict
+   * (409), unless `force`. With `subresource: 'status'` only the status is written.
+   */
+  apply<T extends KubernetesObject>(
+    resource: Resource<T>,
+    object: ApplyConfiguration<T>,
+    options: RequestOptions & { fieldManager: string; force?: boolean; dryRun?: boolean; subresource?: 'status' },
+  ): Promise<T> {
+    const path = pathOf(resource, object.metadata, options.subresource);
+    const query = {
+      fieldManager: options.fieldManager,
+      force: options.force ? 'true' : undefined,
+      dryRun: options.dryRun ? 'All' : undefined,
+    };
+    const contentType = 'application/apply-patch+yaml';
+    const body = { ...identify(resource), ...object };
+    return this.#object({ method: 'PATCH', path, query, contentType, body }, options);
+  }
+
+  /** Deletes one object; with `uid` only if it is still that one (else 409). The default leaves dependents to the garbage collector. */
+  async delete(
+    resource: Resource,
+    ref: ObjectRef,
+    options: RequestOptions & { uid?: string; propagationPolicy?: 'Background' | 'Foreground' | 'Orphan' } = {},
+  ): Promise<void> {
+    const body = {
+      apiVersion: 'v1',
+      kind: 'DeleteOptions',
+      propagationPolicy: options.propagationPolicy ?? 'Background',
+      preconditions: options.uid ? { uid: options.uid } : undefined,
+    };
+    await this.#json({ method: 'DELETE', path: pathOf(resource, ref), body }, options);
+  }
+
+  async #object<T>(request: Parameters<Http['json']>[0], options?: RequestOptions): Promise<T> {
+    return (await this.#json(request, options)) as T;
+  }
+
+  #json(request: Parameters<Http['json']>[0], { timeoutMs = defaultTimeoutMs, signal }: RequestOptions = {}) {
+    return this.#http.json(request, { timeoutMs, signal });
+  }
+}
+
+function identify({ apiVersion, kind }: Resource): { apiVersion: string; kind: string } {
+  return { apiVersion, kind };
+}
+
+/** The path of one object, or of a collection when there is no name. */
+function pathOf(resource: Resource, ref: Partial<ObjectRef>, subresource?: string): string {
+  const { apiVersion, kind, plural, namespaced } = resource;
+  if (namespaced && ref.name !== undefined && !ref.namespace) throw new Error(`${kind} ${ref.name} needs a namespace`);
+  const path = [apiVersion.includes('/') ? '/apis' : '/api', apiVersion];
+  if (namespaced && ref.namespace) path.push('namespaces', encodeURIComponent(ref.namespace));
+  path.push(plural);
+  if (ref.name !== undefined) path.push(encodeURIComponent(ref.name));
+  if (subresource) path.push(subresource);
+  return path.join('/');
+}

@@ -1,0 +1,164 @@
+import { ApiError } from './api-error.ts';
+import { type Backoff, backoffMs, sleep } from './backoff.ts';
+import { Cache } from './cache.ts';
+import type { Client, Selection, WatchEvent } from './client.ts';
+import type { Logger } from './logger.ts';
+import { type KubernetesObject, keyOf, type ObjectRef, type Resource } from './types.ts';
+
+/**
+ * Told of each change, and at every relist of every object: `old` is undefined for a new object, `current` for a
+ * deleted one. It only enqueues keys.
+ */
+export type ChangeHandler<T> = (old: T | undefined, current: T | undefined) => void;
+
+export interface InformerOptions<T extends KubernetesObject> extends Selection {
+  client: Client;
+  resource: Resource<T>;
+  log: Logger;
+  onChange: ChangeHandler<T>;
+  /** The values under which `indexed` finds an object, such as its owner's uid. */
+  indexBy?: (object: T) => string[];
+  /** Everything is listed anew after this time, which repairs whatever went wrong; 10 minutes by default. */
+  relistMs?: number;
+  /** A watch silent for so long counts as dead; 2 minutes by default (bookmarks come every minute). */
+  idleMs?: number;
+  backoff?: Backoff;
+}
+
+/**
+ * A cache of a kind of object, kept by list and watch, that survives everything: whatever fails is tried again with
+ * backoff, until it is stopped. A watch that ends or loses its connection goes on from its last resourceVersion;
+ * after any other error, and regularly, everything is listed anew, which finds what was missed, deletions included.
+ */
+export class Informer<T extends KubernetesObject> {
+  /** Resolves once the first list is in the cache and the handler was told of it; never rejects. */
+  readonly synced: Promise<void>;
+  readonly #options: InformerOptions<T>;
+  readonly #relistMs: number;
+  readonly #idleMs: number;
+  readonly #backoff: Backoff;
+  readonly #cache: Cache<T>;
+  readonly #markSynced: () => void;
+  #hasSynced = false;
+  /** Where the watch goes on; undefined when a list is needed. */
+  #resourceVersion: string | undefined;
+  #relistDue = 0;
+  /** In a row, since the last sign of life of a watch. */
+  #failures = 0;
+
+  constructor(options: InformerOptions<T>) {
+    this.#options = options;
+    this.#relistMs = options.relistMs ?? 600_000;
+    this.#idleMs = options.idleMs ?? 120_000;
+    this.#backoff = options.backoff ?? { baseMs: 500, maxMs: 30_000 };
+    this.#cache = new Cache(options.indexBy);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.synced = promise;
+    this.#markSynced = resolve;
+  }
+
+  get kind(): string {
+    return this.#options.resource.kind;
+  }
+
+  hasSynced(): boolean {
+    return this.#hasSynced;
+  }
+
+  /** The object as last seen. Objects are shared: never change one. */
+  get(ref: ObjectRef): T | undefined {
+    return this.#cache.get(ref);
+  }
+
+  list(namespace?: string): T[] {
+    return this.#cache.list(namespace);
+  }
+
+  /** The objects for which `indexBy` gave `value`. */
+  indexed(value: string): T[] {
+    return this.#cache.indexed(value);
+  }
+
+  /** Lists and watches until `signal` aborts. Never rejects. Call it once. */
+  async run(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      try {
+        if (this.#resourceVersion === undefined || Date.now() >= this.#relistDue) await this.#relist(signal);
+        else await this.#watch(this.#resourceVersion, signal);
+      } catch (error) {
+        if (!signal.aborted) await this.#recover(error, signal);
+      }
+    }
+  }
+
+  async #relist(signal: AbortSignal): Promise<void> {
+    const { client, resource } = this.#options;
+    const { items, resourceVersion } = await client.list(resource, this.#options, { signal });
+    const listed = new Set(items.map(({ metadata }) => keyOf(metadata)));
+    for (const old of this.#cache.list()) {
+      if (!listed.has(keyOf(old.metadata))) this.#tell(this.#cache.delete(old.metadata), undefined);
+    }
+    for (const item of items) this.#tell(this.#cache.set(item), item);
+    this.#resourceVersion = resourceVersion;
+    // Spread over a tenth, so that informers started together do not list together for ever.
+    this.#relistDue = Date.now() + this.#relistMs * (0.9 + 0.1 * Math.random());
+    if (!this.#hasSynced) {
+      this.#hasSynced = true;
+      this.#markSynced();
+    }
+  }
+
+  async #watch(resourceVersion: string, signal: AbortSignal): Promise<void> {
+    const { client, resource, namespace, labelSelector } = this.#options;
+    const opened = Date.now();
+    const durationMs = this.#relistDue - opened;
+    const selection = { namespace, labelSelector, resourceVersion, durationMs, idleMs: this.#idleMs };
+    let events = 0;
+    for await (const event of client.watch(resource, selection, signal)) {
+      this.#receive(event);
+      this.#failures = 0;
+      events += 1;
+    }
+    if (events === 0 && Date.now() - opened < Math.min(1000, durationMs)) {
+      throw new Error('the watch ended as soon as it began');
+    }
+    this.#failures = 0;
+  }
+
+  #receive(event: WatchEvent<T>): void {
+    this.#resourceVersion = event.object.metadata.resourceVersion;
+    if (event.type === 'DELETED') this.#tell(this.#cache.delete(event.object.metadata), undefined);
+    else if (event.type !== 'BOOKMARK') this.#tell(this.#cache.set(event.object), event.object);
+  }
+
+  #tell(old: T | undefined, current: T | undefined): void {
+    try {
+      if (old || current) this.#options.onChange(old, current);
+    } catch (error) {
+      const { name, namespace } = (current ?? old)!.metadata;
+      this.#options.log.error({ kind: this.kind, namespace, name, err: error }, 'the change handler failed');
+    }
+  }
+
+  /** Decides between going on and listing anew, and waits. */
+  async #recover(error: unknown, signal: AbortSignal): Promise<void> {
+    const { log } = this.#options;
+    const { status, reason, retryAfterSeconds = 0 } = error instanceof ApiError ? error : { status: 0, reason: '' };
+    const connectionLost = status === 0 && reason !== 'InvalidResponse';
+    if (!connectionLost) this.#resourceVersion = undefined;
+    this.#failures += 1;
+    // A watch too old to go on is an everyday thing: the first is answered at once.
+    const expired = status === 410 && this.#failures === 1;
+    const waitMs = expired ? 0 : Math.max(jitter(backoffMs(this.#failures, this.#backoff)), retryAfterSeconds * 1000);
+    const details = { kind: this.kind, status, reason, error: String(error), failures: this.#failures, waitMs };
+    // One lost connection is an everyday thing too, when an API server restarts.
+    if (this.#failures > 1) log.warn(details, 'list and watch failed, will be retried');
+    else log.debug(details, 'list and watch interrupted');
+    await sleep(waitMs, signal);
+  }
+}
+
+/** Between half of it and all of it, so that many clients do not come back together. */
+function jitter(ms: number): number {
+  return Math.round(ms * (0.5 + 0.5 * Math.random()));
+}

@@ -1,0 +1,138 @@
+import { type Backoff, backoffMs } from './backoff.ts';
+import type { Logger } from './logger.ts';
+
+/** What a reconcile may ask for: to be called again, at the latest after this many milliseconds. */
+export interface ReconcileResult {
+  requeueAfterMs?: number;
+}
+
+export type Reconcile = (key: string) => Promise<ReconcileResult | undefined>;
+
+// client-go's base; its cap of 1,000 s is too long for someone who waits for a repaired cluster.
+const defaultBackoff: Backoff = { baseMs: 5, maxMs: 300_000 };
+// The longest that setTimeout knows: beyond it, it fires at once.
+const maxTimerMs = 2 ** 31 - 1;
+
+/**
+ * A work queue of keys with client-go's semantics: a key waits once however often it is added, is never processed
+ * twice at a time, and is processed again when it was added meanwhile.
+ */
+export class WorkQueue {
+  /** To be processed; those in process too that were added meanwhile. */
+  readonly #dirty = new Set<string>();
+  readonly #processing = new Set<string>();
+  /** In the order they came: dirty and not in process. */
+  readonly #ready = new Set<string>();
+  readonly #timers = new Map<string, { due: number; timer: NodeJS.Timeout }>();
+  readonly #failures = new Map<string, number>();
+  readonly #backoff: Backoff;
+  readonly #log: Logger;
+  #wake: (() => void)[] = [];
+  #stopped = false;
+
+  constructor(log: Logger, backoff: Backoff = defaultBackoff) {
+    this.#log = log;
+    this.#backoff = backoff;
+  }
+
+  /** How many keys are ready and wait for a worker. */
+  get depth(): number {
+    return this.#ready.size;
+  }
+
+  add(key: string): void {
+    if (this.#stopped || this.#dirty.has(key)) return;
+    this.#dirty.add(key);
+    if (!this.#processing.has(key)) this.#makeReady(key);
+  }
+
+  /** Adds the key after `ms`; of several such calls the earliest due time wins. */
+  addAfter(key: string, ms: number): void {
+    if (this.#stopped) return;
+    const wait = Math.min(Math.max(ms, 0), maxTimerMs);
+    const due = Date.now() + wait;
+    const pending = this.#timers.get(key);
+    if (pending && pending.due <= due) return;
+    clearTimeout(pending?.timer);
+    const timer = setTimeout(() => {
+      this.#timers.delete(key);
+      this.add(key);
+    }, wait);
+    this.#timers.set(key, { due, timer });
+  }
+
+  /** Adds the key after a wait that doubles with each call since the last `forget`. */
+  addRateLimited(key: string): void {
+    const failures = (this.#failures.get(key) ?? 0) + 1;
+    this.#failures.set(key, failures);
+    this.addAfter(key, backoffMs(failures, this.#backoff));
+  }
+
+  /** Ends the key's run of failures. */
+  forget(key: string): void {
+    this.#failures.delete(key);
+  }
+
+  /**
+   * Processes keys, `concurrency` at a time, until `signal` aborts; resolves when those in process are done. Keys
+   * that still wait are dropped: whoever starts again lists everything. A reconcile that throws is logged and
+   * retried with backoff. Never rejects.
+   */
+  async run(
+    reconcile: Reconcile,
+    { concurrency, signal }: { concurrency: number; signal: AbortSignal },
+  ): Promise<void> {
+    const stop = () => this.#stop();
+    if (signal.aborted) stop();
+    signal.addEventListener('abort', stop, { once: true });
+    await Promise.all(Array.from({ length: concurrency }, () => this.#work(reconcile)));
+  }
+
+  async #work(reconcile: Reconcile): Promise<void> {
+    for (;;) {
+      const key = await this.#take();
+      if (key === undefined) return;
+      try {
+        const result = await reconcile(key);
+        this.forget(key);
+        if (result?.requeueAfterMs !== undefined) this.addAfter(key, result.requeueAfterMs);
+      } catch (error) {
+        this.#log.error({ key, err: error }, 'reconcile failed, will be retried');
+        this.addRateLimited(key);
+      } finally {
+        this.#processing.delete(key);
+        if (this.#dirty.has(key)) this.#makeReady(key);
+      }
+    }
+  }
+
+  /** The next ready key, now in process; undefined when the queue has stopped. */
+  async #take(): Promise<string | undefined> {
+    while (!this.#stopped) {
+      const [key] = this.#ready;
+      if (key !== undefined) {
+        this.#ready.delete(key);
+        this.#dirty.delete(key);
+        this.#processing.add(key);
+        return key;
+      }
+      await new Promise<void>((resolve) => this.#wake.push(resolve));
+    }
+    return undefined;
+  }
+
+  #makeReady(key: string): void {
+    if (this.#stopped) return;
+    this.#ready.add(key);
+    this.#wake.shift()?.();
+  }
+
+  #stop(): void {
+    this.#stopped = true;
+    for (const { timer } of this.#timers.values()) clearTimeout(timer);
+    this.#timers.clear();
+    this.#ready.clear();
+    this.#dirty.clear();
+    for (const wake of this.#wake.splice(0)) wake();
+  }
+}
