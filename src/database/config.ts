@@ -1,0 +1,120 @@
+import type { tlsModes } from '../api/spec.ts';
+
+export type TlsMode = (typeof tlsModes)[number];
+
+/** Bad input or configuration: exit code 2, and a sentence that says what to correct. */
+export class ConfigurationError extends Error {
+  override name = 'ConfigurationError';
+}
+
+/** Where a database is and as whom to log in; `source` names where that was said, for error messages. */
+export interface DatabaseConfig {
+  source: string;
+  host: string;
+  port: number;
+  database: string;
+  user: string;
+  password?: string;
+  connectTimeoutMs: number;
+  tls: { mode: TlsMode; ca?: string };
+}
+
+/** What a connection URI or a set of single values says, before TLS is resolved. */
+export interface DatabaseLocation {
+  host: string;
+  port: number;
+  database: string;
+  user: string;
+  password?: string;
+  connectTimeoutMs?: number;
+  sslmode?: string;
+  sslrootcert?: string;
+}
+
+const uriParameters = ['sslmode', 'sslrootcert', 'connect_timeout', 'application_name', 'host'];
+
+/**
+ * Parses a `postgresql://` URI; `source` names it in errors, which never contain the URI itself (it has the password).
+ * Refuses several hosts and parameters that this program does not apply, instead of ignoring them.
+ */
+export function parseDatabaseUri(uri: string, source: string): DatabaseLocation {
+  if (!/^postgres(ql)?:\/\//.test(uri)) {
+    throw new ConfigurationError(`${source}: not a PostgreSQL URI: it must start with postgresql:// or postgres://`);
+  }
+  const authority = uri.replace(/^[a-z]+:\/\//, '').split(/[/?#]/)[0] ?? '';
+  if (authority.slice(authority.lastIndexOf('@') + 1).includes(',')) {
+    throw new ConfigurationError(`${source}: names several hosts; name one (a proxy or the primary's service)`);
+  }
+  const url = parseUrl(uri, source);
+  for (const name of url.searchParams.keys()) {
+    if (!uriParameters.includes(name)) {
+      throw new ConfigurationError(
+        `${source}: URI parameter "${name}" is not supported; supported are ${uriParameters.join(', ')}`,
+      );
+    }
+  }
+  const parameter = (name: string) => url.searchParams.get(name) ?? undefined;
+  const connectTimeout = parameter('connect_timeout');
+  if (connectTimeout !== undefined && !/^[0-9]{1,5}$/.test(connectTimeout)) {
+    throw new ConfigurationError(`${source}: connect_timeout must be a number of seconds (given: "${connectTimeout}")`);
+  }
+  return {
+    host: parameter('host') ?? (decode(url.hostname, source).replace(/^\[|\]$/g, '') || 'localhost'),
+    port: url.port === '' ? 5432 : Number(url.port),
+    database: decode(url.pathname.slice(1), source) || decode(url.username, source),
+    user: required(decode(url.username, source), 'user', source),
+    password: url.password === '' ? undefined : decode(url.password, source),
+    connectTimeoutMs: connectTimeout === undefined ? undefined : Number(connectTimeout) * 1000,
+    sslmode: parameter('sslmode'),
+    sslrootcert: parameter('sslrootcert'),
+  };
+}
+
+function parseUrl(uri: string, source: string): URL {
+  const url = URL.parse(uri);
+  if (url === null) {
+    throw new ConfigurationError(
+      `${source}: not a valid URI: expected postgresql://user:password@host:5432/dbname, special characters in the password percent-encoded`,
+    );
+  }
+  return url;
+}
+
+function decode(text: string, source: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    throw new ConfigurationError(
+      `${source}: the URI has a percent sign that encodes nothing; write %25 for a percent sign`,
+    );
+  }
+}
+
+/** The value, or an error that names what is missing where. */
+export function required(value: string | undefined, name: string, source: string): string {
+  if (value === undefined || value === '') throw new ConfigurationError(`${source}: ${name} is missing`);
+  return value;
+}
+
+const sslmodes: readonly TlsMode[] = ['disable', 'require', 'verify-ca', 'verify-full'];
+
+/**
+ * Design "TLS": the policy's mode wins, else the URI's sslmode, else verify-full with a CA and require without.
+ * A unix socket is never encrypted.
+ */
+export function resolveTls(
+  location: DatabaseLocation,
+  source: string,
+  mode?: TlsMode,
+  ca?: string,
+): DatabaseConfig['tls'] {
+  if (location.host.startsWith('/')) return { mode: 'disable' };
+  const said = mode ?? location.sslmode ?? (ca === undefined ? 'require' : 'verify-full');
+  const known = sslmodes.find((candidate) => candidate === said);
+  if (known === undefined) {
+    throw new ConfigurationError(
+      `${source}: sslmode "${said}" is not supported, since it may fall back to plain text unseen; use one of ${sslmodes.join(', ')}`,
+    );
+  }
+  return { mode: known, ...(ca === undefined ? {} : { ca }) };
+}

@@ -1,0 +1,29 @@
+import type { EffectiveRetention } from '../api/effective.ts';
+import { auditTrailDays } from '../api/presets.ts';
+import type { Operation, Scope } from './operation.ts';
+
+/** Whether a policy's runs delete acknowledgements at all: only below seven years. */
+export function deletesAcknowledgements(retention: EffectiveRetention): boolean {
+  return retention.acknowledgementRetentionDays < auditTrailDays;
+}
+
+/** Acknowledgements past acknowledgementRetentionDays are deleted: the audit trail gets shorter. */
+export function acknowledgements({ tables }: Scope, cutoff: string): Operation {
+  return {
+    name: 'acknowledgements',
+    table: tables.acknowledgement,
+    ageColumn: 'created_at',
+    primaryKey: 'acknowledgement_id',
+    cutoff,
+    due: `t.created_at < $1`,
+    dueParameters: [cutoff],
+    counts: `count(*) as deleted`,
+    async change(client, ids) {
+      const { rowCount } = await client.query(
+        `delete from ${tables.acknowledgement} where acknowledgement_id = any($1)`,
+        [ids],
+      );
+      return { deleted: rowCount ?? 0 };
+    },
+  };
+}

@@ -1,0 +1,96 @@
+import type pg from 'pg';
+import { ConfigurationError } from '../database/config.ts';
+import { type Tables, tableNames } from './tables.ts';
+
+/** Columns that the operations read or write, per table. */
+const neededColumns: Record<keyof typeof tableNames, readonly string[]> = {
+  session: ['id', 'status', 'created_at', 'ended_at', 'experimental_parameters'],
+  instruction: ['id', 'instruction_id', 'status', 'created_at', 'payload', 'instruction_metadata'],
+  connection: ['id', 'status', 'created_at', 'last_heartbeat_at', 'closed_at', 'close_reason'],
+  acknowledgement: ['acknowledgement_id', 'instruction_id', 'created_at'],
+};
+
+const jsonColumns = ['experimental_parameters', 'payload', 'instruction_metadata'];
+const timestampTypes = ['timestamp without time zone', 'timestamp with time zone'];
+
+/** Type of a column, by table and column name, as PostgreSQL spells it. */
+export type ColumnTypes = ReadonlyMap<string, string>;
+
+/**
+ * Types of all columns of the agent tables. Throws ConfigurationError for a table or column that is missing, or that
+ * has a type on which the operations would not be right.
+ */
+export async function columnTypes(client: pg.Client, schema: string): Promise<ColumnTypes> {
+  const { rows } = await client.query<{ table: string; column: string; type: string }>(
+    `select c.relname::text as table, a.attname::text as column, format_type(a.atttypid, null) as type
+       from pg_class c
+       join pg_namespace n on n.oid = c.relnamespace
+       join pg_attribute a on a.attrelid = c.oid
+      where n.nspname = $1
+        and c.relname = any($2)
+        and c.relkind in ('r', 'p')
+        and a.attnum > 0
+        and not a.attisdropped`,
+    [schema, Object.values(tableNames)],
+  );
+  const types = new Map(rows.map((row) => [`${row.table}.${row.column}`, row.type]));
+  for (const [key, columns] of Object.entries(neededColumns)) {
+    const table = tableNames[key as keyof typeof tableNames];
+    if (!rows.some((row) => row.table === table)) {
+      throw new ConfigurationError(
+        `table ${table} does not exist in schema "${schema}" of this database; check spec.database.schema (--schema) and the database's name`,
+      );
+    }
+    for (const column of columns) checkType(types.get(`${table}.${column}`), table, column);
+  }
+  return types;
+}
+
+function checkType(type: string | undefined, table: string, column: string): void {
+  if (type === undefined) throw new ConfigurationError(`table ${table} has no column ${column}`);
+  const allowed = jsonColumns.includes(column) ? ['jsonb'] : column.endsWith('_at') ? timestampTypes : undefined;
+  if (allowed !== undefined && !allowed.includes(type)) {
+    throw new ConfigurationError(`column ${table}.${column} has type ${type}; it must be ${allowed.join(' or ')}`);
+  }
+}
+
+/**
+ * Without an enforced foreign key an acknowledgement could be committed while its instruction is deleted, unseen; and
+ * without an index each look for acknowledgements reads the whole table. Throws with the DDL that is missing.
+ */
+export async function checkAcknowledgementKey(client: pg.Client, tables: Tables): Promise<void> {
+  const { rows } = await client.query<{ has_key: boolean; has_index: boolean }>(
+    `select exists (
+              select from pg_constraint k
+               where k.contype = 'f'
+                 and k.conrelid = $1::regclass
+                 and k.confrelid = $2::regclass
+                 and k.convalidated
+                 and k.conkey = array[a.attnum]
+                 and not exists (select from pg_trigger g where g.tgconstraint = k.oid and g.tgenabled not in ('O', 'A'))
+            ) as has_key,
+            exists (
+              select from pg_index x
+               where x.indrelid = $1::regclass
+                 and x.indisvalid
+                 and x.indpred is null
+                 and x.indkey[0] = a.attnum
+            ) as has_index
+       from pg_attribute a
+      where a.attrelid = $1::regclass
+        and a.attname = 'instruction_id'`,
+    [tables.acknowledgement, tables.instruction],
+  );
+  const missing = [
+    ...(rows[0]?.has_key
+      ? []
+      : [
+          `alter table ${tables.acknowledgement} add foreign key (instruction_id) references ${tables.instruction} (instruction_id);`,
+        ]),
+    ...(rows[0]?.has_index ? [] : [`create index concurrently on ${tables.acknowledgement} (instruction_id);`]),
+  ];
+  if (missing.length === 0) return;
+  throw new ConfigurationError(
+    `nothing was changed: acknowledgements can only be kept safe and found fast with a validated, enforced foreign key and an index on instruction_id. Missing: ${missing.join(' ')}`,
+  );
+}

@@ -1,0 +1,27 @@
+import type { Operation, Scope } from './operation.ts';
+
+/**
+ * Connections without a heartbeat for connectionCleanupHours are closed as timed out; never deleted.
+ * `closedAt` is the run's instant in the type and zone of column closed_at.
+ */
+export function connections({ tables, retention }: Scope, cutoff: string, closedAt: string): Operation {
+  return {
+    name: 'connections',
+    table: tables.connection,
+    ageColumn: 'last_heartbeat_at',
+    primaryKey: 'id',
+    cutoff,
+    due: `t.status = 'active' and t.last_heartbeat_at < $1`,
+    dueParameters: [cutoff],
+    counts: `count(*) as closed`,
+    async change(client, ids) {
+      const { rowCount } = await client.query(
+        `update ${tables.connection}
+            set status = 'timeout', closed_at = $2, close_reason = $3
+          where id = any($1)`,
+        [ids, closedAt, `Stale connection cleanup after ${retention.connectionCleanupHours}h`],
+      );
+      return { closed: rowCount ?? 0 };
+    },
+  };
+}

@@ -1,0 +1,55 @@
+import type { Operation, Scope } from './operation.ts';
+
+/**
+ * Instructions past instructionRetentionDays: one with acknowledgements is archived, one without is deleted.
+ *
+ * No acknowledgement is lost because `change` looks for them in a statement of its own, after the lock was granted:
+ * whatever was committed before the lock is seen, and a later insert waits for the lock (its foreign key needs a key
+ * share lock on the instruction). One statement that does both keeps one snapshot and loses what came in between.
+ */
+export function instructions({ tables, retention, instant }: Scope, cutoff: string): Operation {
+  return {
+    name: 'instructions',
+    table: tables.instruction,
+    ageColumn: 'created_at',
+    primaryKey: 'id',
+    cutoff,
+    due: `t.created_at < $1 and t.status = any($2)
+      and (t.payload -> 'archived' is distinct from 'true'::jsonb
+           or not exists (select from ${tables.acknowledgement} a where a.instruction_id = t.instruction_id))`,
+    dueParameters: [cutoff, retention.statuses.instructions],
+    counts: `
+      count(*) filter (where exists
+        (select from ${tables.acknowledgement} a where a.instruction_id = t.instruction_id)) as archived,
+      count(*) filter (where not exists
+        (select from ${tables.acknowledgement} a where a.instruction_id = t.instruction_id)) as deleted`,
+    async change(client, ids) {
+      const { rows } = await client.query<{ id: string; acknowledged: boolean }>(
+        `select i.id::text as id,
+                exists (select from ${tables.acknowledgement} a where a.instruction_id = i.instruction_id) as acknowledged
+           from ${tables.instruction} i
+          where i.id = any($1)`,
+        [ids],
+      );
+      const unacknowledged = rows.filter((row) => !row.acknowledged).map((row) => row.id);
+      const acknowledged = rows.filter((row) => row.acknowledged).map((row) => row.id);
+      const deleted = await client.query(`delete from ${tables.instruction} where id = any($1)`, [unacknowledged]);
+      const archived = await client.query(
+        `update ${tables.instruction}
+            set payload = jsonb_build_object('archived', true, 'archived_at', $2::text),
+                instruction_metadata =
+                  case
+                    when instruction_metadata is null or jsonb_typeof(instruction_metadata) = 'null' then '{}'::jsonb
+                    when jsonb_typeof(instruction_metadata) = 'object' then instruction_metadata
+                    else jsonb_build_object('original_metadata', instruction_metadata)
+                  end
+                  || jsonb_build_object('archived', true,
+                                        'original_payload_size', coalesce(octet_length(payload::text), 0))
+          where id = any($1)
+            and payload -> 'archived' is distinct from 'true'::jsonb`,
+        [acknowledged, instant],
+      );
+      return { archived: archived.rowCount ?? 0, deleted: deleted.rowCount ?? 0 };
+    },
+  };
+}

@@ -1,0 +1,44 @@
+import type pg from 'pg';
+import type { z } from 'zod';
+import type { EffectiveRetention } from '../api/effective.ts';
+import type { RunResult } from '../api/run-result.ts';
+import type { CleanupOperation, limitsSchema } from '../api/spec.ts';
+import type { Guard } from './guard.ts';
+
+/** Progress of a run, after each batch. `due` is what was counted when the run started. */
+export interface Progress {
+  operation: CleanupOperation;
+  rows: number;
+  due: number;
+  batches: number;
+}
+
+export interface Logger {
+  debug(fields: object, message: string): void;
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+  error(fields: object, message: string): void;
+}
+
+/** One run: what to do, to which database, and the hands it works with. */
+export interface RunOptions {
+  identity: Pick<RunResult, 'id' | 'job' | 'trigger'>;
+  operations: readonly CleanupOperation[];
+  retention: EffectiveRetention;
+  schema: string;
+  timestampTimeZone: string;
+  dryRun: boolean;
+  guard: Guard;
+  limits: z.output<typeof limitsSchema>;
+  /** True for the command line's own `acknowledgements`: asked for by name, the seven-year gate does not apply. */
+  ignoreAuditTrailGate?: boolean;
+  connect: () => Promise<pg.Client>;
+  /** Aborted with a sentence as reason when the run has to stop. */
+  signal: AbortSignal;
+  log: Logger;
+  now: () => Date;
+  onProgress?: (progress: Progress) => void;
+  /** The run's instant, for tests of exact cutoffs; by default the database's clock. */
+  instant?: string;
+  runLockWaitMs?: number;
+}

@@ -1,0 +1,140 @@
+import type pg from 'pg';
+import type { EffectiveRetention } from '../api/effective.ts';
+import type { Statistics } from '../api/run-result.ts';
+import type { Session } from '../database/session.ts';
+import { columnTypes } from './catalog.ts';
+import { countDue } from './count.ts';
+import { operationsAt, readClock } from './cutoff.ts';
+import { type Operation, rowsOf } from './operation.ts';
+import { tableNames, tablesIn } from './tables.ts';
+
+/** The tables under the names that statistics give them. */
+const kinds = [
+  ['sessions', 'session'],
+  ['instructions', 'instruction'],
+  ['connections', 'connection'],
+  ['acknowledgements', 'acknowledgement'],
+] as const;
+
+export interface StatisticsOptions {
+  schema: string;
+  timestampTimeZone: string;
+  retention: EffectiveRetention;
+  lockTimeoutMs: number;
+  /** Time that one count may take before an estimate stands in for it. */
+  countTimeoutMs: number;
+}
+
+/** Sizes, ages and rows due, read in one read-only snapshot; works on a standby too. */
+export async function collectStatistics(session: Session, options: StatisticsOptions): Promise<Statistics> {
+  const settings = {
+    schema: options.schema,
+    lockTimeoutMs: options.lockTimeoutMs,
+    statementTimeoutMs: options.countTimeoutMs,
+    readOnlySnapshot: true,
+  };
+  return session.transaction(settings, async (client) => {
+    const tables = tablesIn(options.schema);
+    const types = await columnTypes(client, options.schema);
+    const observedAt = await readClock(client);
+    const scope = { tables, retention: options.retention, instant: observedAt };
+    const operations = await operationsAt(client, scope, types, options.timestampTimeZone);
+    const statistics: Statistics = {
+      observedAt,
+      recordCounts: {},
+      tableSizes: {},
+      totalSizeBytes: 0,
+      totalSize: '',
+      oldest: {},
+      due: {},
+      uncovered: {},
+    };
+    for (const [kind, table] of kinds) {
+      statistics.recordCounts[kind] = await countRows(client, tables[table]);
+      const type = types.get(`${tableNames[table]}.created_at`)!;
+      statistics.oldest[kind] = await oldest(client, tables[table], type, options.timestampTimeZone);
+      const due = await unlessTooLong(client, () => countDue(client, operations[kind]));
+      statistics.due[kind] = due === undefined ? undefined : rowsOf(due);
+    }
+    await addSizes(client, options.schema, statistics);
+    statistics.uncovered = {
+      sessions: await uncovered(client, operations.sessions, options.retention.statuses.sessions),
+      instructions: await uncovered(client, operations.instructions, options.retention.statuses.instructions),
+    };
+    return statistics;
+  });
+}
+
+const queryCanceled = '57014';
+
+/** Runs a count under a savepoint; undefined if it took longer than the transaction's statement timeout. */
+async function unlessTooLong<T>(client: pg.Client, count: () => Promise<T>): Promise<T | undefined> {
+  await client.query('savepoint count');
+  try {
+    return await count();
+  } catch (error) {
+    if ((error as { code?: string }).code !== queryCanceled) throw error;
+    await client.query('rollback to savepoint count');
+    return undefined;
+  }
+}
+
+async function countRows(client: pg.Client, table: string): Promise<{ rows: number; estimated?: boolean }> {
+  const exact = await unlessTooLong(client, () =>
+    client.query<{ count: string }>(`select count(*) as count from ${table}`),
+  );
+  if (exact !== undefined) return { rows: Number(exact.rows[0]!.count) };
+  const { rows } = await client.query<{ estimate: string }>(
+    `select greatest(reltuples, 0)::bigint as estimate from pg_class where oid = $1::regclass`,
+    [table],
+  );
+  return { rows: Number(rows[0]!.estimate), estimated: true };
+}
+
+async function oldest(client: pg.Client, table: string, type: string, timeZone: string): Promise<string | undefined> {
+  const { rows } = await client.query<{ oldest: string | null }>(
+    `select to_char(
+              case $1::text
+                when 'timestamp with time zone' then min(created_at)::timestamptz at time zone 'UTC'
+                else min(created_at)::timestamp at time zone $2 at time zone 'UTC'
+              end, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as oldest
+       from ${table}`,
+    [type, timeZone],
+  );
+  return rows[0]!.oldest ?? undefined;
+}
+
+async function addSizes(client: pg.Client, schema: string, statistics: Statistics): Promise<void> {
+  for (const [kind, table] of kinds) {
+    const { rows } = await client.query<{ bytes: string; size: string }>(
+      `select pg_total_relation_size(c.oid) as bytes, pg_size_pretty(pg_total_relation_size(c.oid)) as size
+         from pg_class c
+         join pg_namespace n on n.oid = c.relnamespace
+        where n.nspname = $1 and c.relname = $2`,
+      [schema, tableNames[table]],
+    );
+    statistics.tableSizes[kind] = { bytes: Number(rows[0]!.bytes), size: rows[0]!.size };
+    statistics.totalSizeBytes += Number(rows[0]!.bytes);
+  }
+  const { rows } = await client.query<{ size: string }>('select pg_size_pretty($1::bigint) as size', [
+    statistics.totalSizeBytes,
+  ]);
+  statistics.totalSize = rows[0]!.size;
+}
+
+/** Rows past an operation's age in a status that it does not take: a policy that matches nothing must be seen. */
+async function uncovered(client: pg.Client, operation: Operation, statuses: readonly string[]) {
+  const result = await unlessTooLong(client, () =>
+    client.query<{ status: string; rows: string }>(
+      `select left(status, 64) as status, count(*) as rows
+         from ${operation.table}
+        where ${operation.ageColumn} < $1
+          and status <> all($2)
+        group by status
+        order by count(*) desc, status
+        limit 50`,
+      [operation.cutoff, statuses],
+    ),
+  );
+  return result?.rows.map(({ status, rows }) => ({ status, rows: Number(rows) }));
+}
