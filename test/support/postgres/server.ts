@@ -160,11 +160,19 @@ async function run(
   owner: Owner,
   log: PostgresOptions['log'],
 ): Promise<() => Promise<void>> {
-  const all = { ...settings, listen_addresses: '127.0.0.1', unix_socket_directories: '' };
+  const own = {
+    listen_addresses: '127.0.0.1',
+    unix_socket_directories: '',
+    dynamic_shared_memory_type: 'mmap', // in the data folder, which goes even when the server is killed
+  };
   const children = new ChildProcesses(folder);
   const child = children.spawn(
     join(binaries, 'postgres'),
-    ['-D', join(folder, 'data'), ...Object.entries(all).flatMap(([name, value]) => ['-c', `${name}=${value}`])],
+    [
+      '-D',
+      join(folder, 'data'),
+      ...Object.entries({ ...settings, ...own }).flatMap(([name, value]) => ['-c', `${name}=${value}`]),
+    ],
     { ...owner, cwd: folder, env: { ...process.env, LC_ALL: 'C' }, stdio: ['ignore', 'ignore', 'pipe'] },
   );
   try {
