@@ -87,6 +87,26 @@ export const exitCodes: Record<Result, number> = {
 };
 export const badInputExitCode = 2;
 
+/** The result of a run that ended before its first operation. */
+export function resultWithoutOperations(
+  identity: Pick<RunResult, 'id' | 'job' | 'trigger'>,
+  result: Result,
+  started: Date,
+  ended: Date,
+  message: string,
+): RunResult {
+  return {
+    ...identity,
+    startTime: started.toISOString(),
+    completionTime: ended.toISOString(),
+    durationSeconds: Math.max(0, ended.getTime() - started.getTime()) / 1000,
+    result,
+    rows: 0,
+    operations: [],
+    message: cutText(message),
+  };
+}
+
 /** The worst of some results, as `status.lastRun.result` shows it; undefined for none. */
 export function worstResult(all: Iterable<Result>): Result | undefined {
   const seen = new Set(all);

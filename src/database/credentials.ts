@@ -48,8 +48,9 @@ async function readKeys(directory: string): Promise<Map<string, string>> {
   return keys;
 }
 
+/** Whatever its key in the Secret is called, the CA is mounted as ca.crt. */
 async function readCa(ca: NonNullable<MountedCredentials['ca']>): Promise<string> {
-  const pem = (await readKeys(ca.directory)).get(ca.key);
+  const pem = (await readKeys(ca.directory)).get('ca.crt');
   if (pem === undefined) {
     throw new ConfigurationError(
       `Secret ${ca.secretName} (spec.database.tls.caSecretRef) does not exist or has no key ${ca.key}`,

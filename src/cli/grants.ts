@@ -1,0 +1,14 @@
+import type { Command } from 'commander';
+import { grants } from '../retention/grants.ts';
+import { addPolicyOptions, type PolicyOptions, policyOf } from './policy-options.ts';
+
+/** `retention grants`: SQL for the role that runs log in as. */
+export function addGrantsCommand(program: Command): void {
+  addPolicyOptions(program.command('grants'))
+    .description('print the SQL that gives a role the least rights a run needs')
+    .option('--role <name>', 'role that runs log in as', 'retention')
+    .action(async (options: PolicyOptions & { role: string }) => {
+      const policy = await policyOf({ ...program.opts<PolicyOptions>(), ...options });
+      process.stdout.write(grants(options.role, policy.schema, policy.retention));
+    });
+}

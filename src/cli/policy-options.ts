@@ -1,0 +1,100 @@
+import { readFile } from 'node:fs/promises';
+import { type Command, Option } from 'commander';
+import { parseAllDocuments } from 'yaml';
+import { type EffectiveRetention, effectiveRetention } from '../api/effective.ts';
+import { explain, kind, retentionPolicySchema } from '../api/policy.ts';
+import type { PresetName } from '../api/presets.ts';
+import { guardSchema, limitsSchema } from '../api/spec.ts';
+import { ConfigurationError, type TlsMode } from '../database/config.ts';
+import type { RunOptions } from '../retention/options.ts';
+
+/** The names that people know the presets by on the command line. */
+const presetOptions: Record<string, PresetName> = { scientific: 'ScientificCompliance', development: 'Development' };
+
+export const outputs = ['text', 'json', 'yaml'] as const;
+
+/** Options as given; defaults are applied later, since the same option may stand before or after a command's name. */
+export interface PolicyOptions {
+  policy?: string;
+  file?: string;
+  schema?: string;
+}
+export interface OperationOptions extends PolicyOptions {
+  dryRun?: boolean;
+  output?: (typeof outputs)[number];
+  databaseUrl?: string;
+}
+
+/** Adds the options that say which policy applies. */
+export function addPolicyOptions(command: Command): Command {
+  return command
+    .addOption(
+      new Option('--policy <preset>', 'preset to apply (default: scientific)').choices(Object.keys(presetOptions)),
+    )
+    .option('--file <policy.yaml>', 'apply the RetentionPolicy in this file instead of a preset')
+    .option('--schema <name>', 'PostgreSQL schema of the agent tables (default: public, or what the file says)');
+}
+
+/** Adds the options of everything that works on a database. */
+export function addOperationOptions(command: Command): Command {
+  return addPolicyOptions(command)
+    .option('--dry-run', 'only count what would change')
+    .addOption(new Option('--output <format>', 'how the result is printed (default: text)').choices(outputs))
+    .option('--database-url <uri>', 'postgresql:// URI (default: the PG* variables, as psql reads them)');
+}
+
+/** A policy as the command line applies it. */
+export type CommandLinePolicy = Pick<RunOptions, 'schema' | 'timestampTimeZone' | 'dryRun' | 'guard' | 'limits'> & {
+  retention: EffectiveRetention;
+  tlsMode?: TlsMode;
+};
+
+/** The policy that the options name: a preset, or a file with the very rules that the API server applies. */
+export async function policyOf(options: PolicyOptions): Promise<CommandLinePolicy> {
+  if (options.policy !== undefined && options.file !== undefined) {
+    throw new ConfigurationError('--policy and --file both say which policy applies: give one of them');
+  }
+  if (options.schema === '') throw new ConfigurationError('--schema must not be empty');
+  if (options.file !== undefined) return policyFromFile(options.file, options.schema);
+  return {
+    retention: effectiveRetention({ preset: presetOptions[options.policy ?? 'scientific']! }),
+    schema: options.schema ?? 'public',
+    timestampTimeZone: 'UTC',
+    dryRun: false,
+    guard: guardSchema.parse({}),
+    limits: limitsSchema.parse({}),
+  };
+}
+
+async function policyFromFile(file: string, schema: string | undefined): Promise<CommandLinePolicy> {
+  const document = await onlyPolicyIn(file);
+  const parsed = retentionPolicySchema.safeParse(document);
+  if (!parsed.success) throw new ConfigurationError(`--file ${file}: ${explain(parsed.error, document)}`);
+  const { spec } = parsed.data;
+  return {
+    retention: effectiveRetention(spec),
+    schema: schema ?? spec.database.schema,
+    timestampTimeZone: spec.database.timestampTimeZone,
+    dryRun: spec.dryRun,
+    guard: spec.guard,
+    limits: spec.limits,
+    tlsMode: spec.database.tls?.mode,
+  };
+}
+
+async function onlyPolicyIn(file: string): Promise<unknown> {
+  const text = await readFile(file, 'utf8').catch((cause) => {
+    throw new ConfigurationError(`--file ${file} cannot be read: ${(cause as Error).message}`, { cause });
+  });
+  const documents = parseAllDocuments(text);
+  const broken = [...documents].flatMap((document) => document.errors)[0];
+  if (broken !== undefined)
+    throw new ConfigurationError(`--file ${file} is not YAML: ${broken.message.split('\n')[0]}`);
+  const policies = [...documents]
+    .map((document) => document.toJS() as { kind?: unknown } | null)
+    .filter((document) => document?.kind === kind);
+  if (policies.length !== 1) {
+    throw new ConfigurationError(`--file ${file} must hold one ${kind}; it holds ${policies.length}`);
+  }
+  return policies[0];
+}

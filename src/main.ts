@@ -1,0 +1,31 @@
+#!/usr/bin/env node
+import { Command, CommanderError } from 'commander';
+import { badInputExitCode } from './api/run-result.ts';
+import { addControllerCommand } from './cli/controller.ts';
+import { addGrantsCommand } from './cli/grants.ts';
+import { addOperationCommands } from './cli/operations.ts';
+import { addRunCommand } from './cli/run.ts';
+import { ConfigurationError } from './database/config.ts';
+
+const program = new Command('retention')
+  .description('Keeps the evidence of instrument agents in PostgreSQL, and gets rid of the rest.')
+  .exitOverride()
+  .enablePositionalOptions()
+  .allowExcessArguments(false)
+  .configureHelp({ showGlobalOptions: false });
+addOperationCommands(program);
+addGrantsCommand(program);
+addRunCommand(program);
+addControllerCommand(program);
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (error instanceof CommanderError) {
+    // Help and version end with 0; commander has said what is wrong with the rest.
+    process.exitCode = error.exitCode === 0 ? 0 : badInputExitCode;
+  } else {
+    process.stderr.write(`error: ${(error as Error).message}\n`);
+    process.exitCode = error instanceof ConfigurationError ? badInputExitCode : 1;
+  }
+}

@@ -1,0 +1,60 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { apiVersion, kind, plural, runFieldManager } from '../api/policy.ts';
+import type { RunRequest } from '../api/run-request.ts';
+import type { RunReport } from '../api/run-result.ts';
+import { ApiError } from '../kubernetes/api-error.ts';
+import type { Client } from '../kubernetes/client.ts';
+import type { Logger } from '../kubernetes/logger.ts';
+import type { KubernetesObject, Resource } from '../kubernetes/types.ts';
+
+const policies: Resource<KubernetesObject & { status?: object }> = { apiVersion, kind, plural, namespaced: true };
+
+/** Answers that no second try changes: no right, no such policy any more, another policy of that name, refused content. */
+const final = new Set([400, 401, 403, 404, 409, 422]);
+const requestTimeoutMs = 5_000;
+
+/** How long a report is tried; times in milliseconds. */
+export interface ReportLimits {
+  patienceMs: number;
+  signal: AbortSignal;
+}
+
+/**
+ * Writes a run's part of the status, by server-side apply under the job's own field manager: one manager for all jobs
+ * would delete the others' results. Tried again while the API server is away, until patience is over or `signal` is
+ * aborted. Never throws: the run has happened, and its result stays as termination message.
+ */
+export async function reportToStatus(
+  client: Client,
+  policy: RunRequest['policy'],
+  report: RunReport,
+  log: Logger,
+  { patienceMs, signal }: ReportLimits,
+): Promise<boolean> {
+  const { statistics, ...lastRun } = report;
+  const status = { jobs: [{ name: report.job, lastRun }], ...(statistics === undefined ? {} : { statistics }) };
+  // With the uid, a policy that was deleted and made again under the same name is not hit.
+  const metadata = { name: policy.name, namespace: policy.namespace, uid: policy.uid };
+  const options = {
+    fieldManager: runFieldManager(report.job),
+    force: true,
+    subresource: 'status' as const,
+    timeoutMs: requestTimeoutMs,
+  };
+  const end = Date.now() + patienceMs;
+  for (let pauseMs = 250; ; pauseMs = Math.min(pauseMs * 2, 5_000)) {
+    try {
+      await client.apply(policies, { metadata, status }, options);
+      return true;
+    } catch (error) {
+      const code = error instanceof ApiError ? error.status : undefined;
+      const message = (error as Error).message;
+      if ((code !== undefined && final.has(code)) || Date.now() + pauseMs > end || signal.aborted) {
+        log.error({ error: message }, 'the result could not be written to the status; it stays as termination message');
+        return false;
+      }
+      log.warn({ error: message, retryInMs: pauseMs }, 'writing the result to the status failed');
+      await sleep(pauseMs, undefined, { signal }).catch(() => {});
+    }
+  }
+}
