@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { effectiveSchema } from './effective.ts';
-import { results, runResultSchema, statisticsSchema } from './run-result.ts';
+import { maxTextLength, results, runResultSchema, statisticsSchema } from './run-result.ts';
 
 export const conditionTypes = ['Ready', 'LastRunSucceeded', 'Reconciling', 'Stalled'] as const;
 export type ConditionType = (typeof conditionTypes)[number];
@@ -17,17 +17,26 @@ export const conditionSchema = z.object({
 export type Condition = z.output<typeof conditionSchema>;
 
 const time = z.string().max(40);
+const text = z.string().max(maxTextLength);
 
 const jobStatusSchema = z.object({
   name: z.string().max(63),
   cronJob: z.string().max(52).optional(),
   schedule: z.string().max(100).optional(),
+  timeZone: z.string().max(64).optional(),
   scheduledSince: time
     .optional()
-    .describe('Since when this schedule is in force; whether a job is overdue is counted from here.'),
+    .describe(
+      'Since when this schedule has been in force; whether a job is overdue is counted from here. Absent while suspended or in dry run.',
+    ),
   nextRun: time.optional(),
   active: z.int().min(0).optional().describe('Runs under way.'),
   lastSuccessTime: time.optional().describe('When a run of this job last ended as Succeeded.'),
+  lastFailure: z
+    .object({ id: z.string().max(253), result: z.enum(results), completionTime: time, message: text.optional() })
+    .optional()
+    .meta({ 'x-kubernetes-map-type': 'atomic' })
+    .describe('The newest run that did not succeed; gone once a later one has. Skipped and dry runs do not touch it.'),
   lastRun: runResultSchema
     .optional()
     .meta({ 'x-kubernetes-map-type': 'atomic' })
