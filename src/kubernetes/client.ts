@@ -13,6 +13,7 @@ export interface RequestOptions {
 export interface Selection {
   namespace?: string;
   labelSelector?: string;
+  fieldSelector?: string;
 }
 
 export interface ObjectList<T> {
@@ -64,7 +65,8 @@ export class Client {
     const items: T[] = [];
     let next: string | undefined;
     for (;;) {
-      const query = { labelSelector: selection.labelSelector, limit: String(pageSize), continue: next };
+      const { labelSelector, fieldSelector } = selection;
+      const query = { labelSelector, fieldSelector, limit: String(pageSize), continue: next };
       const page = (await this.#json({ method: 'GET', path, query }, options)) as {
         metadata?: { resourceVersion?: string; continue?: string };
         items?: T[] | null;
@@ -96,6 +98,7 @@ export class Client {
       allowWatchBookmarks: 'true',
       resourceVersion: selection.resourceVersion,
       labelSelector: selection.labelSelector,
+      fieldSelector: selection.fieldSelector,
       timeoutSeconds: String(Math.max(1, Math.ceil(selection.durationMs / 1000))),
     };
     const end = Date.now() + selection.durationMs;

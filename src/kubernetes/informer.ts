@@ -109,10 +109,10 @@ export class Informer<T extends KubernetesObject> {
   }
 
   async #watch(resourceVersion: string, signal: AbortSignal): Promise<void> {
-    const { client, resource, namespace, labelSelector } = this.#options;
+    const { client, resource, namespace, labelSelector, fieldSelector } = this.#options;
     const opened = Date.now();
     const durationMs = this.#relistDue - opened;
-    const selection = { namespace, labelSelector, resourceVersion, durationMs, idleMs: this.#idleMs };
+    const selection = { namespace, labelSelector, fieldSelector, resourceVersion, durationMs, idleMs: this.#idleMs };
     let events = 0;
     for await (const event of client.watch(resource, selection, signal)) {
       this.#receive(event);
