@@ -36,7 +36,7 @@ export const eventResource: Resource<KubernetesEvent> = {
 
 // events.k8s.io's limit on `note`, kept by client-go too.
 const maxMessageLength = 1024;
-const maxRemembered = 4096;
+const maxRemembered = 1024;
 
 /**
  * Writes Events about objects. The same type, reason and message about the same object raises the count of the one
