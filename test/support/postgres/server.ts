@@ -88,7 +88,12 @@ async function start(options: PostgresOptions): Promise<StartedServer> {
     return { adminUrl: process.env.TEST_DATABASE_URL, source: 'TEST_DATABASE_URL', stop: async () => {} };
   }
   if (!options.tls && (choice === undefined || choice === 'container') && (await engineWithImage())) {
-    return startContainer(testSettings, options.log);
+    try {
+      return await startContainer(testSettings, options.log);
+    } catch (error) {
+      if (choice) throw error;
+      options.log?.(`no container, so a local server: ${error}`); // such as testcontainers' own image that cannot be had
+    }
   }
   for (const kind of choice ? [choice] : ['embedded', 'system']) {
     const binaries = findBinaries(kind);
