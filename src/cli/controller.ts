@@ -1,0 +1,46 @@
+import { type Command, Option } from 'commander';
+import { runController } from '../controller/controller.ts';
+import { type Connection, serviceAccountConnection } from '../kubernetes/connection.ts';
+import { jsonLogger } from './logger.ts';
+import { stopSignal } from './stop-signal.ts';
+
+interface Flags {
+  image: string;
+  imagePullPolicy?: 'Always' | 'IfNotPresent' | 'Never';
+  namespace: string[];
+}
+
+/** `retention controller`: keeps the CronJobs of all policies in place, until SIGTERM. */
+export function addControllerCommand(program: Command): void {
+  const namespaces = (text: string, before: string[] = []) => [...before, ...text.split(',').filter(Boolean)];
+  program
+    .command('controller')
+    .description('watch RetentionPolicies and keep their CronJobs in place; runs in the cluster, or by KUBECONFIG')
+    .addOption(
+      new Option('--image <name>', 'image of the runner Pods').env('RETENTION_RUNNER_IMAGE').makeOptionMandatory(),
+    )
+    .addOption(
+      new Option('--image-pull-policy <policy>', 'when nodes pull that image (default: as Kubernetes does)')
+        .env('RETENTION_RUNNER_IMAGE_PULL_POLICY')
+        .choices(['Always', 'IfNotPresent', 'Never']),
+    )
+    .addOption(
+      new Option('--namespace <name>', 'work in this namespace only; can be repeated')
+        .env('RETENTION_NAMESPACES')
+        .argParser(namespaces)
+        .default([], 'all'),
+    )
+    .action(async ({ image, imagePullPolicy, namespace }: Flags) => {
+      const connection = await clusterConnection();
+      const log = jsonLogger();
+      await runController({ connection, image, imagePullPolicy, namespaces: namespace, log, signal: stopSignal() });
+    });
+}
+
+/** KUBECONFIG where it is set; else the Pod's service account; else the user's kubeconfig. */
+async function clusterConnection(): Promise<Connection> {
+  if (!process.env.KUBECONFIG && process.env.KUBERNETES_SERVICE_HOST) return serviceAccountConnection();
+  // It loads client-node, which takes most of a second that no other command should wait for.
+  const { connectionFromKubeconfig } = await import('../kubernetes/connection-from-kubeconfig.ts');
+  return connectionFromKubeconfig();
+}

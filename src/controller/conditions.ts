@@ -1,0 +1,104 @@
+import { milliseconds } from '../api/duration.ts';
+import { results } from '../api/run-result.ts';
+import type { Condition, ConditionType, JobStatus } from '../api/status.ts';
+import { timestamp } from './objects.ts';
+import { overdueAt } from './schedule.ts';
+
+/** Why something does not hold: a reason for programs, a sentence for people. */
+export interface Problem {
+  reason: string;
+  message: string;
+}
+
+/** What a reconcile found out. */
+export interface Findings {
+  generation: number;
+  /** Wrong until somebody changes something: the spec, another policy, a foreign object. */
+  stalled?: Problem;
+  /** Will be tried again by itself. */
+  retrying?: Problem;
+  suspended: boolean;
+  jobs: JobStatus[];
+  /** Jobs whose Pod cannot start, with the reason. */
+  notStarted: { job: string; message: string }[];
+  overdue: { job: string; message: string }[];
+}
+
+type State = Pick<Condition, 'status' | 'reason' | 'message'>;
+
+/** status.conditions; Reconciling and Stalled are there only while they hold, as kstatus wants it. */
+export function conditions(previous: Condition[], findings: Findings, now: Date): Condition[] {
+  const states: [ConditionType, State | undefined][] = [
+    ['Ready', ready(findings)],
+    ['LastRunSucceeded', lastRunSucceeded(findings)],
+    ['Reconciling', findings.retrying && holds({ ...findings.retrying, reason: 'ProgressingWithRetry' })],
+    ['Stalled', findings.stalled && holds(findings.stalled)],
+  ];
+  return states.flatMap(([type, state]) => {
+    if (!state) return [];
+    const before = previous.find((condition) => condition.type === type);
+    const lastTransitionTime = before?.status === state.status ? before.lastTransitionTime : timestamp(now);
+    return [{ type, ...state, observedGeneration: findings.generation, lastTransitionTime }];
+  });
+}
+
+/** Ready: the CronJobs are what the spec asks for, however the runs go. */
+function ready({ stalled, retrying, suspended, jobs }: Findings): State {
+  const problem = stalled ?? retrying;
+  if (problem) return { status: 'False', ...problem };
+  if (suspended) {
+    return { status: 'True', reason: 'Suspended', message: 'No run starts until spec.suspend is false again' };
+  }
+  const names = jobs.map((job) => job.cronJob).join(', ');
+  return { status: 'True', reason: 'Scheduled', message: `In place: CronJob ${names}` };
+}
+
+/** LastRunSucceeded: the newest run of every job did; a frequent job must not hide a failing one. */
+function lastRunSucceeded({ jobs, notStarted, overdue }: Findings): State {
+  if (notStarted.length > 0) return { status: 'False', reason: 'RunnerNotStarted', message: sentences(notStarted) };
+  const failed = jobs.flatMap(({ name, lastFailure }) => (lastFailure ? [{ job: name, ...lastFailure }] : []));
+  if (failed.length > 0) {
+    const worst = results.find((result) => failed.some((run) => run.result === result));
+    const words = failed.map(({ job, result, id, message }) => ({
+      job,
+      message: `${result}: ${message ?? `see the log of Job ${id}`}`,
+    }));
+    return { status: 'False', reason: `Run${worst}`, message: sentences(words) };
+  }
+  if (overdue.length > 0) return { status: 'False', reason: 'Overdue', message: sentences(overdue) };
+  const waiting = jobs.filter((job) => !job.lastSuccessTime).map((job) => job.name);
+  if (waiting.length > 0 || jobs.length === 0) {
+    const message = `No run that changes rows has ended yet of: ${waiting.join(', ') || 'any job'}`;
+    return { status: 'Unknown', reason: 'NoRunYet', message };
+  }
+  return { status: 'True', reason: 'RunsSucceeded', message: 'The newest run of every job succeeded' };
+}
+
+function holds({ reason, message }: Problem): State {
+  return { status: 'True', reason, message };
+}
+
+function sentences(parts: { job: string; message: string }[]): string {
+  return parts.map(({ job, message }) => `${job}: ${message}`).join('; ');
+}
+
+/** When a job is overdue: counted from its last success, or from when its schedule came into force. */
+export function overdueTime(job: JobStatus, maxDuration: string): Date | undefined {
+  const { schedule, timeZone, scheduledSince, lastSuccessTime } = job;
+  if (!schedule || !timeZone || !scheduledSince) return undefined;
+  const since = Math.max(Date.parse(scheduledSince), lastSuccessTime ? Date.parse(lastSuccessTime) : 0);
+  return overdueAt(schedule, timeZone, new Date(since), milliseconds(maxDuration));
+}
+
+/** The jobs that have not succeeded for two of their periods. */
+export function overdueJobs(jobs: JobStatus[], maxDuration: string, now: Date): { job: string; message: string }[] {
+  return jobs.flatMap((job) => {
+    const due = overdueTime(job, maxDuration);
+    if (!due || due > now) return [];
+    const since = job.lastSuccessTime
+      ? `has not succeeded since ${job.lastSuccessTime}`
+      : `has not succeeded since its schedule began at ${job.scheduledSince}`;
+    const message = `${since}, for two of its periods; look at CronJob ${job.cronJob} and its Jobs`;
+    return [{ job: job.name, message }];
+  });
+}

@@ -1,0 +1,129 @@
+import { milliseconds } from '../api/duration.ts';
+import { apiVersion, group, kind, plural } from '../api/policy.ts';
+import type { RunRequest } from '../api/run-request.ts';
+import { cleanupOperations, statisticsJob } from '../api/spec.ts';
+import type { OwnerReference } from '../kubernetes/types.ts';
+import { cronJobName, requestedJobName, runAccountName } from './names.ts';
+import type { CronJob, Job, Policy, Role, RoleBinding, ServiceAccount } from './objects.ts';
+import { ownLabels, type PlannedJob, podTemplate, type RunnerImage } from './pod.ts';
+
+/** The runner ends itself at maxDuration; this much later the Pod is killed, as the last resort. */
+export const deadlineGraceSeconds = 15 * 60;
+/** A node that slept or a controller manager that was away may start a run this late. */
+const startingDeadlineSeconds = 600;
+const requestedJobTtlSeconds = 24 * 60 * 60;
+
+/** Everything that a policy asks for. */
+export interface Desired {
+  cronJobs: CronJob[];
+  serviceAccount: ServiceAccount;
+  role: Role;
+  roleBinding: RoleBinding;
+}
+
+/** The jobs of a policy, statistics last; operations in the order in which a cleanup runs them. */
+export function plannedJobs({ spec }: Pick<Policy, 'spec'>): PlannedJob[] {
+  const jobs = spec.jobs ?? [{ name: 'cleanup', operations: [...cleanupOperations], schedule: undefined }];
+  const planned: PlannedJob[] = jobs.map(({ name, schedule = spec.schedule, operations }) => ({
+    name,
+    schedule,
+    operations: cleanupOperations.filter((operation) => operations.includes(operation)),
+  }));
+  if (spec.statistics) {
+    planned.push({ name: statisticsJob, schedule: spec.statistics.schedule, operations: ['statistics'] });
+  }
+  return planned;
+}
+
+/** What should exist for a policy. Two calls with the same input give the same objects. */
+export function desiredObjects(policy: Policy, runner: RunnerImage): Desired {
+  const name = runAccountName(policy.name);
+  const meta = { name, namespace: policy.namespace, labels: ownLabels(policy), ownerReferences: [owner(policy)] };
+  const rbac = 'rbac.authorization.k8s.io/v1';
+  return {
+    cronJobs: plannedJobs(policy).map((job) => cronJob(policy, job, runner)),
+    serviceAccount: {
+      apiVersion: 'v1',
+      kind: 'ServiceAccount',
+      metadata: meta,
+      automountServiceAccountToken: false,
+    },
+    role: {
+      apiVersion: rbac,
+      kind: 'Role',
+      metadata: meta,
+      rules: [{ apiGroups: [group], resources: [`${plural}/status`], resourceNames: [policy.name], verbs: ['patch'] }],
+    },
+    roleBinding: {
+      apiVersion: rbac,
+      kind: 'RoleBinding',
+      metadata: meta,
+      roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'Role', name },
+      subjects: [{ kind: 'ServiceAccount', name, namespace: policy.namespace }],
+    },
+  };
+}
+
+function cronJob(policy: Policy, job: PlannedJob, runner: RunnerImage): CronJob {
+  const { spec } = policy;
+  return {
+    apiVersion: 'batch/v1',
+    kind: 'CronJob',
+    metadata: {
+      name: cronJobName(policy.name, job.name),
+      namespace: policy.namespace,
+      labels: ownLabels(policy, job.name),
+      ownerReferences: [owner(policy)],
+    },
+    spec: {
+      schedule: job.schedule,
+      timeZone: spec.timeZone,
+      suspend: spec.suspend,
+      concurrencyPolicy: 'Forbid',
+      startingDeadlineSeconds,
+      successfulJobsHistoryLimit: spec.history.successfulJobs,
+      failedJobsHistoryLimit: spec.history.failedJobs,
+      jobTemplate: {
+        metadata: { labels: ownLabels(policy, job.name) },
+        spec: jobSpec(policy, job, 'Schedule', runner),
+      },
+    },
+  };
+}
+
+/** The Job of a run that was asked for with this annotation value; gone a day after its end. */
+export function requestedJob(policy: Policy, job: PlannedJob, value: string, runner: RunnerImage): Job {
+  return {
+    apiVersion: 'batch/v1',
+    kind: 'Job',
+    metadata: {
+      name: requestedJobName(policy, job.name, value),
+      namespace: policy.namespace,
+      labels: ownLabels(policy, job.name),
+      ownerReferences: [owner(policy)],
+    },
+    spec: { ...jobSpec(policy, job, 'Manual', runner), ttlSecondsAfterFinished: requestedJobTtlSeconds },
+  };
+}
+
+function jobSpec(
+  policy: Policy,
+  job: PlannedJob,
+  trigger: RunRequest['trigger'],
+  runner: RunnerImage,
+): NonNullable<Job['spec']> {
+  return {
+    // A failed run is not repeated at once: the next one goes on from where it stopped. A drained one starts again.
+    backoffLimit: 0,
+    podReplacementPolicy: 'Failed',
+    podFailurePolicy: {
+      rules: [{ action: 'Ignore', onPodConditions: [{ type: 'DisruptionTarget', status: 'True' }] }],
+    },
+    activeDeadlineSeconds: Math.ceil(milliseconds(policy.spec.limits.maxDuration) / 1000) + deadlineGraceSeconds,
+    template: podTemplate(policy, job, trigger, runner),
+  };
+}
+
+function owner({ name, uid }: Policy): OwnerReference {
+  return { apiVersion, kind, name, uid, controller: true, blockOwnerDeletion: true };
+}

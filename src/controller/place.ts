@@ -1,0 +1,131 @@
+import { ApiError, isNotFound } from '../kubernetes/api-error.ts';
+import type { ApplyConfiguration, Client } from '../kubernetes/client.ts';
+import { applyWouldChange } from '../kubernetes/equality.ts';
+import type { KubernetesObject, ObjectRef, Resource } from '../kubernetes/types.ts';
+import type { Problem } from './conditions.ts';
+import type { Desired } from './desired.ts';
+import { type CronJob, isControlledBy, resources } from './objects.ts';
+import type { OwnWrites } from './own-writes.ts';
+
+/** The field manager of all that the controller writes but the results of runs. */
+export const fieldManager = 'retention-controller';
+
+/** Where the controller finds an object that it may have made. */
+export type Lookup = <T extends KubernetesObject>(resource: Resource<T>, ref: ObjectRef) => T | undefined;
+
+export interface PlaceContext {
+  client: Client;
+  ownWrites: OwnWrites;
+  /** Finds what the caches know. */
+  lookup: Lookup;
+  /** Told of each change that was made. */
+  changed(verb: 'Created' | 'Updated' | 'Deleted', object: KubernetesObject): void;
+}
+
+interface Wanted {
+  resource: Resource<KubernetesObject>;
+  object: KubernetesObject;
+  live: KubernetesObject | undefined;
+}
+
+/** What a policy asks for, or of it only the CronJobs. */
+type Placeable = Pick<Desired, 'cronJobs'> & Partial<Desired>;
+
+/** Something that only a change of the policy, or of what is in its way, can repair. */
+export class StalledError extends Error {
+  readonly problem: Problem;
+  constructor(problem: Problem, cause?: unknown) {
+    super(problem.message, { cause });
+    this.problem = problem;
+  }
+}
+
+/**
+ * Makes what is wanted exist, and deletes those of the policy's `existing` CronJobs that are not wanted; returns the
+ * CronJobs that are in place then. Writes nothing where nothing differs. Throws a StalledError, with nothing changed,
+ * for a name that somebody else has and for what the API server refuses as invalid; an ApiError for what may succeed
+ * later.
+ */
+export async function place(
+  context: PlaceContext,
+  owner: { uid: string },
+  { cronJobs, serviceAccount, role, roleBinding }: Placeable,
+  existing: CronJob[],
+): Promise<CronJob[]> {
+  // CronJobs first: a name conflict or a bad schedule is found before anything is made.
+  const objects: [Resource<KubernetesObject>, KubernetesObject | undefined][] = [
+    ...cronJobs.map((cronJob): [Resource<KubernetesObject>, KubernetesObject] => [resources.cronJobs, cronJob]),
+    [resources.serviceAccounts, serviceAccount],
+    [resources.roles, role],
+    [resources.roleBindings, roleBinding],
+  ];
+  const wanted: Wanted[] = [];
+  for (const [resource, object] of objects) {
+    if (object) wanted.push({ resource, object, live: await findOwn(context, owner, resource, object.metadata) });
+  }
+  const differs = ({ object, live }: Wanted) => !live || applyWouldChange(object, live, { fieldManager });
+  const changes = wanted.filter(({ object }) => object.kind === 'CronJob').filter(differs);
+  // All are tried first, so that nothing is half done when one of several is refused.
+  if (changes.length > 1) for (const change of changes) await apply(context, change, { dryRun: true });
+
+  const inPlace: KubernetesObject[] = [];
+  for (const item of wanted) inPlace.push(differs(item) ? await apply(context, item) : item.live!);
+  const names = new Set(cronJobs.map((cronJob) => cronJob.metadata.name));
+  for (const cronJob of existing) if (!names.has(cronJob.metadata.name)) await remove(context, cronJob);
+  return inPlace.slice(0, cronJobs.length) as CronJob[];
+}
+
+/** The object of that name as it is; the informers see only what carries our label, so absence is looked up. */
+async function findOwn(
+  { client, lookup }: PlaceContext,
+  owner: { uid: string },
+  resource: Resource<KubernetesObject>,
+  ref: ObjectRef,
+): Promise<KubernetesObject | undefined> {
+  const live = lookup(resource, ref) ?? (await client.get(resource, ref).catch(unlessNotFound));
+  if (!live || isControlledBy(live, owner.uid)) return live;
+  const controller = live.metadata.ownerReferences?.find((reference) => reference.controller);
+  const whose = controller ? `belongs to ${controller.kind} ${controller.name}` : 'was made by somebody else';
+  throw new StalledError({
+    reason: 'NameConflict',
+    message: `The policy needs the name of ${resource.kind} ${ref.name}, which ${whose}: remove that one, or rename the policy or its job`,
+  });
+}
+
+async function apply(
+  { client, ownWrites, changed }: PlaceContext,
+  { resource, object, live }: Wanted,
+  { dryRun = false } = {},
+): Promise<KubernetesObject> {
+  try {
+    const configuration = object as ApplyConfiguration<KubernetesObject>;
+    const applied = await client.apply(resource, configuration, { fieldManager, force: true, dryRun });
+    if (!dryRun) {
+      ownWrites.record(applied);
+      changed(live ? 'Updated' : 'Created', applied);
+    }
+    return applied;
+  } catch (error) {
+    const problem = refusedAsInvalid(error, object);
+    throw problem ? new StalledError(problem, error) : error;
+  }
+}
+
+/** What the API server says of an object that it will never take. */
+function refusedAsInvalid(error: unknown, { kind }: KubernetesObject): Problem | undefined {
+  if (!(error instanceof ApiError) || (error.status !== 422 && error.status !== 400)) return undefined;
+  const fields = error.causes.map((cause) => cause.field ?? '');
+  const schedule = kind === 'CronJob' && fields.some((field) => /^spec\.(schedule|timeZone)/.test(field));
+  return { reason: schedule ? 'InvalidSchedule' : 'InvalidRunner', message: error.message };
+}
+
+async function remove({ client, changed }: PlaceContext, cronJob: CronJob): Promise<void> {
+  const { uid } = cronJob.metadata;
+  await client.delete(resources.cronJobs, cronJob.metadata, { uid }).catch(unlessNotFound);
+  changed('Deleted', cronJob);
+}
+
+function unlessNotFound(error: unknown): undefined {
+  if (isNotFound(error)) return undefined;
+  throw error;
+}

@@ -1,0 +1,53 @@
+import { effectiveRetention } from '../api/effective.ts';
+import type { RetentionPolicyStatus } from '../api/status.ts';
+import { conditions, overdueJobs, type Problem } from './conditions.ts';
+import { plannedJobs } from './desired.ts';
+import { earliestNextRun, jobStatuses, lastRun, mergeRuns } from './history.ts';
+import type { CronJob, Job, Policy } from './objects.ts';
+import { jobOf } from './pod.ts';
+
+/** What a reconcile knows when it ends. */
+export interface Outcome {
+  /** Undefined where the stored spec is not valid. */
+  policy: Policy | undefined;
+  generation: number;
+  /** The status as it is stored. */
+  stored: RetentionPolicyStatus;
+  /** The policy's CronJobs and Jobs as they are now. */
+  cronJobs: CronJob[];
+  jobs: Job[];
+  stalled?: Problem;
+  retrying?: Problem;
+  notStarted: { job: string; message: string }[];
+  lastHandledRunRequest: string | undefined;
+  now: Date;
+}
+
+/** The names of the policy's jobs: those of its spec, or where that is not valid those that have a CronJob. */
+export function jobNames(policy: Policy | undefined, cronJobs: CronJob[]): string[] {
+  return policy ? plannedJobs(policy).map((job) => job.name) : cronJobs.flatMap((cronJob) => jobOf(cronJob) ?? []);
+}
+
+/** The status that a policy should have, but for what runs write: jobs[].lastRun and statistics. */
+export function policyStatus(outcome: Outcome): RetentionPolicyStatus {
+  const { policy, generation, stored, cronJobs, jobs: liveJobs, now } = outcome;
+  const { stalled, retrying, notStarted, lastHandledRunRequest } = outcome;
+  const dryRun = policy?.spec.dryRun ?? false;
+  const names = jobNames(policy, cronJobs);
+  const jobs = jobStatuses({ names, cronJobs, jobs: liveJobs, previous: stored.jobs ?? [], dryRun, now });
+  const runs = mergeRuns(stored.runs ?? [], jobs, policy?.spec.history.runs ?? 50);
+  const overdue = policy ? overdueJobs(jobs, policy.spec.limits.maxDuration, now) : [];
+  const suspended = policy?.spec.suspend ?? false;
+  const findings = { generation, stalled, retrying, suspended, jobs, notStarted, overdue };
+  return {
+    observedGeneration: generation,
+    conditions: conditions(stored.conditions ?? [], findings, now),
+    effective: policy ? effectiveRetention(policy.spec) : stored.effective,
+    // An empty list is left out: the API server keeps none either.
+    jobs: jobs.length > 0 ? jobs.map(({ lastRun: _, ...entry }) => entry) : undefined,
+    nextRun: earliestNextRun(jobs),
+    lastRun: lastRun(jobs),
+    runs: runs.length > 0 ? runs : undefined,
+    lastHandledRunRequest,
+  };
+}

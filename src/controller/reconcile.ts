@@ -1,0 +1,240 @@
+import { policyLabel } from '../api/policy.ts';
+import { ApiError } from '../kubernetes/api-error.ts';
+import type { Client } from '../kubernetes/client.ts';
+import { applyWouldChange } from '../kubernetes/equality.ts';
+import type { EventRecorder } from '../kubernetes/events.ts';
+import type { Informer } from '../kubernetes/informer.ts';
+import type { Logger } from '../kubernetes/logger.ts';
+import { type KubernetesObject, keyOf, type ObjectRef, type Resource, refOf } from '../kubernetes/types.ts';
+import type { ReconcileResult } from '../kubernetes/work-queue.ts';
+import { announcements } from './announce.ts';
+import type { Problem } from './conditions.ts';
+import { type Desired, desiredObjects } from './desired.ts';
+import { whyNotStarted } from './diagnosis.ts';
+import {
+  type CronJob,
+  isControlledBy,
+  isFinished,
+  type Job,
+  type Pod,
+  type Policy,
+  parsePolicy,
+  parseStatus,
+  type Role,
+  type RoleBinding,
+  resources,
+  type ServiceAccount,
+  type StoredPolicy,
+} from './objects.ts';
+import { findOverlap } from './overlap.ts';
+import { OwnWrites } from './own-writes.ts';
+import { fieldManager, type PlaceContext, place, StalledError } from './place.ts';
+import { jobOf, type RunnerImage } from './pod.ts';
+import { jobNames, policyStatus } from './policy-status.ts';
+import { eventsOf, forgetJobs, reportForRuns } from './report.ts';
+import { ageOf, podGraceMs, requeueAfterMs } from './requeue.ts';
+import { type RunNow, runNow } from './run-now.ts';
+
+/** What the controller watches: the policies, and what carries our label, Jobs and Pods and CronJobs indexed by `policyKey`. */
+export interface Caches {
+  policies: Pick<Informer<StoredPolicy>, 'get' | 'list'>;
+  cronJobs: Pick<Informer<CronJob>, 'get' | 'indexed'>;
+  jobs: Pick<Informer<Job>, 'indexed'>;
+  pods: Pick<Informer<Pod>, 'indexed'>;
+  serviceAccounts: Pick<Informer<ServiceAccount>, 'get'>;
+  roles: Pick<Informer<Role>, 'get'>;
+  roleBindings: Pick<Informer<RoleBinding>, 'get'>;
+}
+
+export interface ReconcilerOptions {
+  client: Client;
+  caches: Caches;
+  events: Pick<EventRecorder, 'record'>;
+  runner: RunnerImage;
+  log: Logger;
+  now: () => Date;
+}
+
+/** What placing the policy's objects came to. */
+interface Placement {
+  /** The CronJobs that are in place. */
+  cronJobs: CronJob[];
+  stalled?: Problem;
+  retrying?: Problem;
+  /** To be thrown at the end, so that the queue tries again. */
+  error?: unknown;
+}
+
+/** The key of the policy whose label an object carries. */
+export function policyKey({ metadata }: KubernetesObject): string {
+  return keyOf({ namespace: metadata.namespace, name: metadata.labels?.[policyLabel] ?? '' });
+}
+
+/** Brings what exists for one policy in line with it, and says in its status how that went. */
+export class Reconciler {
+  readonly #options: ReconcilerOptions;
+  readonly #ownWrites = new OwnWrites();
+
+  constructor(options: ReconcilerOptions) {
+    this.#options = options;
+  }
+
+  /** Reconciles the policy of this key; throws what should be tried again with backoff, after the status says so. */
+  async reconcile(key: string): Promise<ReconcileResult | undefined> {
+    const { client, caches, runner, now } = this.#options;
+    const cached = caches.policies.get(refOf(key));
+    // The owner references clean up behind a policy.
+    if (!cached || cached.metadata.deletionTimestamp) return undefined;
+    let stored = this.#ownWrites.newest(cached);
+    const before = parseStatus(stored);
+    const parsed = parsePolicy(stored);
+    const policy = 'policy' in parsed ? parsed.policy : undefined;
+
+    const existing = this.#cronJobs(stored);
+    const placement: Placement =
+      'policy' in parsed
+        ? await this.#place(stored, parsed.policy, existing)
+        : { cronJobs: existing, stalled: { reason: 'InvalidSpec', message: parsed.problem } };
+
+    const names = jobNames(policy, placement.cronJobs);
+    const jobs = this.#jobs(stored, placement.cronJobs).filter((job) => names.includes(jobOf(job) ?? ''));
+    stored = await reportForRuns(client, stored, jobs, names);
+    if (policy && !placement.retrying) stored = await forgetJobs(client, stored, names);
+
+    const request = placement.retrying
+      ? undefined
+      : runNow({
+          annotations: stored.metadata.annotations,
+          policy,
+          jobs,
+          lastHandled: before.lastHandledRunRequest,
+          stalled: placement.stalled !== undefined,
+          runner,
+        });
+    const announceRequest = request && (await this.#answer(stored, request));
+
+    const waiting = jobs.filter((job) => !isFinished(job) && !job.status?.ready);
+    const status = policyStatus({
+      policy,
+      generation: stored.metadata.generation ?? 0,
+      stored: parseStatus(stored),
+      ...placement,
+      jobs,
+      notStarted: await this.#notStarted(key, waiting),
+      lastHandledRunRequest: request?.handled ?? before.lastHandledRunRequest,
+      now: now(),
+    });
+    await this.#writeStatus(stored, status);
+    announceRequest?.();
+    for (const { type, reason, message } of announcements(before, status)) {
+      this.#options.events.record(stored, type, reason, message);
+    }
+    if (placement.error) throw placement.error;
+    return { requeueAfterMs: requeueAfterMs(status, policy, waiting, now()) };
+  }
+
+  #cronJobs(stored: StoredPolicy): CronJob[] {
+    const labelled = this.#options.caches.cronJobs.indexed(keyOf(stored.metadata));
+    return labelled
+      .filter((cronJob) => isControlledBy(cronJob, stored.metadata.uid!) && !cronJob.metadata.deletionTimestamp)
+      .map((cronJob) => this.#ownWrites.newest(cronJob));
+  }
+
+  /** The Jobs of the policy's CronJobs, and those it made itself; a label alone proves nothing. */
+  #jobs(stored: StoredPolicy, cronJobs: CronJob[]): Job[] {
+    const owners = [stored, ...cronJobs].map(({ metadata }) => metadata.uid!);
+    const labelled = this.#options.caches.jobs.indexed(keyOf(stored.metadata));
+    return labelled.filter((job) => owners.some((uid) => isControlledBy(job, uid)));
+  }
+
+  async #place(stored: StoredPolicy, policy: Policy, existing: CronJob[]): Promise<Placement> {
+    const desired = desiredObjects(policy, this.#options.runner);
+    const context = this.#placeContext(stored);
+    try {
+      const overlap = findOverlap(policy, this.#policiesIn(policy.namespace));
+      if (!overlap) return { cronJobs: await place(context, policy, desired, existing) };
+      const message = `RetentionPolicy ${overlap.with}, which is older, applies ${overlap.operations.join(', ')} to the same Secret and schema: remove them from one of the two`;
+      const cronJobs = await place(context, policy, { cronJobs: suspended(desired, existing) }, existing);
+      return { cronJobs, stalled: { reason: 'Overlap', message } };
+    } catch (error) {
+      if (error instanceof StalledError) return { cronJobs: existing, stalled: error.problem };
+      // Without an answer there is no way to write a status either.
+      if (!(error instanceof ApiError) || error.status < 400) throw error;
+      return { cronJobs: existing, retrying: { reason: error.reason, message: error.message }, error };
+    }
+  }
+
+  #policiesIn(namespace: string): Policy[] {
+    const living = this.#options.caches.policies.list(namespace).filter((other) => !other.metadata.deletionTimestamp);
+    return living.map(parsePolicy).flatMap((parsed) => ('policy' in parsed ? parsed.policy : []));
+  }
+
+  #placeContext(stored: StoredPolicy): PlaceContext {
+    const { client, caches, events, log } = this.#options;
+    const readers: Record<string, { get(ref: ObjectRef): KubernetesObject | undefined }> = {
+      CronJob: caches.cronJobs,
+      ServiceAccount: caches.serviceAccounts,
+      Role: caches.roles,
+      RoleBinding: caches.roleBindings,
+    };
+    return {
+      client,
+      ownWrites: this.#ownWrites,
+      lookup: <T extends KubernetesObject>({ kind }: Resource<T>, ref: ObjectRef) => {
+        const cached = readers[kind]?.get(ref) as T | undefined;
+        return cached && this.#ownWrites.newest(cached);
+      },
+      changed: (verb, { kind, metadata }) => {
+        log.info({ policy: keyOf(stored.metadata), kind, name: metadata.name }, verb.toLowerCase());
+        if (kind !== 'CronJob') return;
+        const words = { Created: 'Made', Updated: 'Put in line with the policy:', Deleted: 'Deleted' }[verb];
+        events.record(stored, 'Normal', `CronJob${verb}`, `${words} CronJob ${metadata.name}`);
+      },
+    };
+  }
+
+  /** Makes the Job that was asked for, and returns how to announce what became of the request. */
+  async #answer(stored: StoredPolicy, request: RunNow): Promise<(() => void) | undefined> {
+    const { client, events } = this.#options;
+    const refused = (why: string) => () => events.record(stored, 'Warning', 'RunRequestRefused', why);
+    if ('refused' in request) return refused(request.refused);
+    if (!('make' in request)) return undefined;
+    const { name } = request.make.metadata;
+    try {
+      await client.create(resources.jobs, request.make, { fieldManager });
+    } catch (error) {
+      if (!(error instanceof ApiError) || error.status < 400 || error.status >= 500) throw error;
+      if (error.status !== 409) return refused(`No run now: ${error.message}`);
+    }
+    return () => events.record(stored, 'Normal', 'RunRequested', `Made Job ${name}, as asked for`);
+  }
+
+  async #notStarted(key: string, waiting: Job[]): Promise<{ job: string; message: string }[]> {
+    const { client, caches, now } = this.#options;
+    const found: { job: string; message: string }[] = [];
+    for (const job of waiting) {
+      const pods = caches.pods.indexed(key).filter((pod) => isControlledBy(pod, job.metadata.uid!));
+      const silent = pods.length === 0 && ageOf(job, now()) >= podGraceMs;
+      const events = silent ? await eventsOf(client, job) : [];
+      const message = whyNotStarted({ job, pods, events }, now());
+      if (message) found.push({ job: jobOf(job)!, message });
+    }
+    return found;
+  }
+
+  async #writeStatus(stored: StoredPolicy, status: object): Promise<void> {
+    const { namespace, name, uid } = stored.metadata;
+    const desired = { metadata: { namespace, name, uid }, status };
+    if (!applyWouldChange(desired, stored, { fieldManager, subresource: 'status' })) return;
+    const options = { fieldManager, force: true, subresource: 'status' } as const;
+    this.#ownWrites.record(await this.#options.client.apply(resources.policies, desired, options));
+  }
+}
+
+/** Of a policy that is held back: its existing CronJobs, none of which may run. */
+function suspended(desired: Desired, existing: CronJob[]): CronJob[] {
+  const names = existing.map((cronJob) => cronJob.metadata.name);
+  return desired.cronJobs
+    .filter((cronJob) => names.includes(cronJob.metadata.name))
+    .map((cronJob) => ({ ...cronJob, spec: { ...cronJob.spec!, suspend: true } }));
+}

@@ -1,0 +1,27 @@
+import { Cron } from 'croner';
+
+/** The next `count` times after `after`; none where the schedule cannot be read. The API server alone judges schedules. */
+function nextTimes(schedule: string, timeZone: string, after: Date, count: number): Date[] {
+  try {
+    const cron = new Cron(schedule, { timezone: timeZone, mode: '5-part', sloppyRanges: true, paused: true });
+    return cron.nextRuns(count, after);
+  } catch {
+    return [];
+  }
+}
+
+/** When a schedule fires next after `after`; only shown, since the CronJob keeps the time. */
+export function nextRun(schedule: string, timeZone: string, after: Date): Date | undefined {
+  return nextTimes(schedule, timeZone, after, 1)[0];
+}
+
+/**
+ * When a job that has not succeeded since `since` is overdue: at its second time after that, and as long again as a
+ * run may take (`maxDurationMs`), but no longer than its period.
+ */
+export function overdueAt(schedule: string, timeZone: string, since: Date, maxDurationMs: number): Date | undefined {
+  const [first, second] = nextTimes(schedule, timeZone, since, 2);
+  if (!first || !second) return undefined;
+  const period = second.getTime() - first.getTime();
+  return new Date(second.getTime() + Math.min(maxDurationMs, period));
+}
