@@ -5,7 +5,7 @@ import { createDatabase, type TestDatabase } from '../support/postgres/database.
 import { variants } from '../support/postgres/schema.ts';
 
 const now = '2026-11-23 10:20:30.123456Z';
-const options = { seed: 7, sessions: 200, instructions: 20_000, connections: 500, now };
+const options = { seed: 7, sessions: 200, instructions: 5000, connections: 500, now };
 
 const statuses = {
   agentsession: ['active', 'completed', 'ended', 'error', 'inactive', 'terminated'],
@@ -44,7 +44,7 @@ describe.each(variants)('generated data in the variant %s', (template) => {
       acknowledgements: await count('agentinstructionacknowledgement'),
       connections: await count('agentconnection'),
     });
-    expect(counts).toMatchObject({ sessions: 200, instructions: 20_000, connections: 500 });
+    expect(counts).toMatchObject({ sessions: 200, instructions: 5000, connections: 500 });
     expect(counts.acknowledgements / counts.instructions).toBeCloseTo(1, 1);
   });
 

