@@ -7,7 +7,7 @@ import {
   type KubeConfig,
   RbacAuthorizationV1Api,
 } from '@kubernetes/client-node';
-import { inject, onTestFinished } from 'vitest';
+import { afterAll, inject, onTestFinished, TestRunner } from 'vitest';
 import { parseKubeconfig } from './kubeconfig.ts';
 import { createKubectl, type Kubectl } from './kubectl.ts';
 
@@ -20,7 +20,7 @@ export interface Cluster {
   rbac: RbacAuthorizationV1Api;
   customObjects: CustomObjectsApi;
   kubectl: Kubectl;
-  /** Makes a namespace with a name of its own, and deletes it (without waiting) at the end of the calling test. */
+  /** Makes a namespace with a name of its own; it is deleted, unwaited for, after the calling test, or the file. */
   createNamespace(labels?: Record<string, string>): Promise<string>;
 }
 
@@ -29,13 +29,19 @@ export function useCluster(): Cluster {
   const { kubeconfigPath, kubectlPath } = inject('kubernetes');
   const kubeConfig = parseKubeconfig(readFileSync(kubeconfigPath, 'utf8'));
   const core = kubeConfig.makeApiClient(CoreV1Api);
+  const removeAfterFile: (() => Promise<void>)[] = [];
+  afterAll(async () => {
+    for (const remove of removeAfterFile) await remove();
+  });
 
   async function createNamespace(labels: Record<string, string> = {}): Promise<string> {
     const name = `test-${randomBytes(4).toString('hex')}`;
     await core.createNamespace({ body: { metadata: { name, labels } } });
-    onTestFinished(async () => {
+    const remove = async () => {
       await core.deleteNamespace({ name });
-    });
+    };
+    if (TestRunner.getCurrentTest()) onTestFinished(remove);
+    else removeAfterFile.push(remove);
     return name;
   }
 

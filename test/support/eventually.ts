@@ -1,0 +1,16 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+
+/** Asks until the answer is neither false nor undefined, and gives it; fails after `seconds` with `what` was awaited. */
+export async function eventually<T>(
+  what: string,
+  ask: () => Promise<T | undefined | false>,
+  { seconds = 30 }: { seconds?: number } = {},
+): Promise<T> {
+  const deadline = Date.now() + seconds * 1000;
+  for (;;) {
+    const answer = await ask();
+    if (answer !== undefined && answer !== false) return answer;
+    if (Date.now() > deadline) throw new Error(`waited ${seconds} s in vain for: ${what}`);
+    await sleep(50);
+  }
+}
