@@ -45,7 +45,7 @@ export async function guardViolation(
 
 async function countUpTo(client: pg.Client, table: string, limit: number): Promise<number> {
   const { rows } = await client.query<{ count: string }>(
-    `select count(*) as count from (select from ${table} limit $1) some`,
+    `select count(*) as count from (select from ${table} limit $1) counted`,
     [limit],
   );
   return Number(rows[0]!.count);

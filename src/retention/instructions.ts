@@ -14,9 +14,11 @@ export function instructions({ tables, retention, instant }: Scope, cutoff: stri
     ageColumn: 'created_at',
     primaryKey: 'id',
     cutoff,
+    // offset 0 keeps the planner from hashing the whole acknowledgement table for each batch.
     due: `t.created_at < $1 and t.status = any($2)
       and (t.payload -> 'archived' is distinct from 'true'::jsonb
-           or not exists (select from ${tables.acknowledgement} a where a.instruction_id = t.instruction_id))`,
+           or not exists
+             (select from ${tables.acknowledgement} a where a.instruction_id = t.instruction_id offset 0))`,
     dueParameters: [cutoff, retention.statuses.instructions],
     counts: `
       count(*) filter (where exists
@@ -26,7 +28,9 @@ export function instructions({ tables, retention, instant }: Scope, cutoff: stri
     async change(client, ids) {
       const { rows } = await client.query<{ id: string; acknowledged: boolean }>(
         `select i.id::text as id,
-                exists (select from ${tables.acknowledgement} a where a.instruction_id = i.instruction_id) as acknowledged
+                exists
+                  (select from ${tables.acknowledgement} a
+                    where a.instruction_id = i.instruction_id offset 0) as acknowledged
            from ${tables.instruction} i
           where i.id = any($1)`,
         [ids],
