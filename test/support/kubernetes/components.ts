@@ -2,11 +2,11 @@ import type { ChildProcess } from 'node:child_process';
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { get } from 'node:https';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ChildProcesses } from '../child-processes.ts';
 import { type CertificateAuthority, createKeyPair } from '../pki.ts';
+import { freePort } from '../processes.ts';
 import type { Binaries } from './binaries.ts';
 
 const startTimeout = 60_000;
@@ -147,15 +147,4 @@ function answersReady(port: number, ca: string): Promise<boolean> {
 
 function logTail({ folder }: Host, name: string): string {
   return readFileSync(join(folder, `${name}.log`), 'utf8').slice(-2000);
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  return new Promise((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as { port: number };
-      server.close(() => resolve(port));
-    });
-  });
 }
