@@ -1,0 +1,71 @@
+import type pg from 'pg';
+import { type EffectiveRetention, effectiveRetention } from '../../src/api/effective.ts';
+import type { PresetName } from '../../src/api/presets.ts';
+import type { RunResult } from '../../src/api/run-result.ts';
+import { cleanupOperations, guardSchema, limitsSchema } from '../../src/api/spec.ts';
+import { parseDatabaseUri } from '../../src/database/config.ts';
+import { connect } from '../../src/database/connect.ts';
+import { Session } from '../../src/database/session.ts';
+import type { Guard } from '../../src/retention/guard.ts';
+import type { RunOptions } from '../../src/retention/options.ts';
+import { runRetention } from '../../src/retention/run.ts';
+import { collectStatistics, type StatisticsOptions } from '../../src/retention/statistics.ts';
+import { silent } from './log.ts';
+import type { TestDatabase } from './postgres/database.ts';
+
+/** What a test says about a run; the rest is the preset, every operation, a guard that lets all pass, no log. */
+export interface RunOverrides extends Partial<Omit<RunOptions, 'retention' | 'guard' | 'limits'>> {
+  preset?: PresetName;
+  retention?: Partial<EffectiveRetention>;
+  guard?: Partial<Guard>;
+  limits?: Partial<RunOptions['limits']>;
+}
+
+/** Options of a run of every operation against a test's database, by the preset Development unless said otherwise. */
+export function runOptions(database: Pick<TestDatabase, 'url'>, overrides: RunOverrides = {}): RunOptions {
+  const { preset = 'Development', retention, guard, limits, ...rest } = overrides;
+  return {
+    identity: { id: 'test', job: 'cleanup', trigger: 'CommandLine' },
+    operations: cleanupOperations,
+    schema: 'public',
+    timestampTimeZone: 'UTC',
+    dryRun: false,
+    connect: connector(database.url),
+    signal: new AbortController().signal,
+    log: silent,
+    now: () => new Date(),
+    ...rest,
+    retention: { ...effectiveRetention({ preset }), ...retention },
+    guard: guardSchema.parse({ maxPercentOfTable: 100, ...guard }),
+    limits: limitsSchema.parse(limits ?? {}),
+  };
+}
+
+/** Runs with `runOptions`. */
+export function run(database: Pick<TestDatabase, 'url'>, overrides: RunOverrides = {}): Promise<RunResult> {
+  return runRetention(runOptions(database, overrides));
+}
+
+/** Statistics of a test's database, by the preset Development unless said otherwise. */
+export async function statistics(database: Pick<TestDatabase, 'url'>, overrides: Partial<StatisticsOptions> = {}) {
+  const session = new Session(connector(database.url));
+  try {
+    return await collectStatistics(session, {
+      schema: 'public',
+      timestampTimeZone: 'UTC',
+      retention: effectiveRetention({ preset: 'Development' }),
+      lockTimeoutMs: 2_000,
+      countTimeoutMs: 30_000,
+      ...overrides,
+    });
+  } finally {
+    await session.close();
+  }
+}
+
+/** Opens connections as the product does, without TLS. */
+export function connector(url: string, applicationName = 'retention test'): () => Promise<pg.Client> {
+  const location = parseDatabaseUri(url, 'the test');
+  return () =>
+    connect({ ...location, source: 'the test', connectTimeoutMs: 10_000, tls: { mode: 'disable' } }, applicationName);
+}
