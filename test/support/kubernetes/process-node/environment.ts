@@ -35,7 +35,7 @@ export function expand(text: string, env: Record<string, string>): string {
 }
 
 /** The longest mounted path wins. */
-export function rewritePath(value: string, mounts: Mount[]): string {
+function rewritePath(value: string, mounts: Mount[]): string {
   const mount = mounts
     .filter(({ mountPath }) => value === mountPath || value.startsWith(`${mountPath}/`))
     .sort((a, b) => b.mountPath.length - a.mountPath.length)[0];
