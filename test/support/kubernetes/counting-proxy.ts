@@ -19,7 +19,12 @@ export async function startCountingProxy(target: Connection): Promise<CountingPr
     if (incoming.method !== 'GET') writes.push(`${incoming.method} ${incoming.url}`);
     const { headers: credentials, ...options } = await target.options();
     const headers = { ...incoming.headers, ...credentials, host: new URL(target.server).host };
-    const outgoing = request(`${target.server}${incoming.url}`, { ...options, agent, method: incoming.method, headers });
+    const outgoing = request(`${target.server}${incoming.url}`, {
+      ...options,
+      agent,
+      method: incoming.method,
+      headers,
+    });
     outgoing.on('response', (response) => {
       answer.writeHead(response.statusCode!, response.headers);
       // The headers of a watch come long before its first event.

@@ -1,0 +1,60 @@
+import { type ControllerOptions, runController } from '../../src/controller/controller.ts';
+import { Client } from '../../src/kubernetes/client.ts';
+import type { Connection } from '../../src/kubernetes/connection.ts';
+import { connectionFromKubeconfig } from '../../src/kubernetes/connection-from-kubeconfig.ts';
+import type { Cluster } from './kubernetes/cluster.ts';
+import { silent } from './log.ts';
+
+export const runnerImage = 'registry.invalid/retention-operator:test';
+const controllerNamespace = 'retention-system';
+const controllerAccount = 'retention-controller';
+
+/** Applies deploy/base: the CRD, and the controller's service account with its rights. */
+export async function installOperator({ kubectl }: Cluster): Promise<void> {
+  for (const args of [
+    ['apply', '--server-side', '--force-conflicts', '-k', 'deploy/base'],
+    ['wait', '--for=condition=Established', '--timeout=30s', 'crd/retentionpolicies.retention.agentdata.io'],
+  ]) {
+    const { code, stderr } = await kubectl(args);
+    if (code !== 0) throw new Error(`kubectl ${args.join(' ')}: ${stderr}`);
+  }
+}
+
+/** A connection with the controller's own rights, and no more. */
+export async function controllerConnection({ core, kubeconfigPath }: Cluster): Promise<Connection> {
+  const { status } = await core.createNamespacedServiceAccountToken({
+    namespace: controllerNamespace,
+    name: controllerAccount,
+    body: { spec: { audiences: [], expirationSeconds: 3600 } },
+  });
+  const admin = connectionFromKubeconfig(kubeconfigPath);
+  const headers = { authorization: `Bearer ${status!.token}` };
+  return { server: admin.server, options: async () => ({ ca: (await admin.options()).ca, headers }) };
+}
+
+/** A client with the administrator's rights. */
+export function adminClient({ kubeconfigPath }: Cluster): Client {
+  return new Client(connectionFromKubeconfig(kubeconfigPath));
+}
+
+/** Runs the controller in this process until `stop`. */
+export async function startController(
+  cluster: Cluster,
+  options: Partial<ControllerOptions> = {},
+): Promise<{ stop(): Promise<void> }> {
+  const connection = options.connection ?? (await controllerConnection(cluster));
+  const stopping = new AbortController();
+  const running = runController({
+    image: runnerImage,
+    log: silent,
+    ...options,
+    connection,
+    signal: stopping.signal,
+  });
+  return {
+    stop: async () => {
+      stopping.abort();
+      await running;
+    },
+  };
+}

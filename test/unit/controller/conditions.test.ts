@@ -1,0 +1,126 @@
+import { describe, expect, it } from 'vitest';
+import type { Condition } from '../../../src/api/status.ts';
+import { conditions, type Findings, overdueJobs } from '../../../src/controller/conditions.ts';
+
+const now = new Date('2026-03-01T12:00:00Z');
+const succeeded = { name: 'nightly', cronJob: 'smartem-nightly', lastSuccessTime: '2026-03-01T03:01:00Z' };
+const failure = { id: 'n1', result: 'Failed' as const, completionTime: '2026-03-01T03:01:00Z', message: 'no database' };
+const find = (all: Condition[], type: string) => all.find((condition) => condition.type === type);
+
+function conditionsOf(findings: Partial<Findings>, previous: Condition[] = []): Condition[] {
+  const healthy = { generation: 3, suspended: false, jobs: [succeeded], notStarted: [], overdue: [] };
+  return conditions(previous, { ...healthy, ...findings }, now);
+}
+const lastRunSucceeded = (findings: Partial<Findings>) => find(conditionsOf(findings), 'LastRunSucceeded');
+
+describe('the conditions of a policy', () => {
+  it('are Ready and LastRunSucceeded when all is well', () => {
+    expect(conditionsOf({}).map(({ type, status, reason }) => [type, status, reason])).toEqual([
+      ['Ready', 'True', 'Scheduled'],
+      ['LastRunSucceeded', 'True', 'RunsSucceeded'],
+    ]);
+  });
+
+  it('say Suspended, which is Ready too', () => {
+    expect(find(conditionsOf({ suspended: true }), 'Ready')).toMatchObject({ status: 'True', reason: 'Suspended' });
+  });
+
+  it('have Stalled while it holds, and are not Ready for the same reason, of this generation', () => {
+    const stalled = { reason: 'Overlap', message: 'another policy …' };
+    const all = conditionsOf({ stalled });
+    expect(find(all, 'Ready')).toMatchObject({ status: 'False', observedGeneration: 3, ...stalled });
+    expect(find(all, 'Stalled')).toMatchObject({ status: 'True', observedGeneration: 3, ...stalled });
+    expect(find(all, 'Reconciling')).toBeUndefined();
+  });
+
+  it('have Reconciling while something is tried again', () => {
+    const all = conditionsOf({ retrying: { reason: 'Forbidden', message: 'exceeded quota' } });
+    expect(find(all, 'Ready')).toMatchObject({ status: 'False', reason: 'Forbidden' });
+    expect(find(all, 'Reconciling')).toMatchObject({ status: 'True', message: 'exceeded quota' });
+    expect(find(all, 'Stalled')).toBeUndefined();
+  });
+
+  it('change their transition time with their status alone', () => {
+    const past = conditionsOf({}).map((condition) => ({ ...condition, lastTransitionTime: '2026-01-01T00:00:00Z' }));
+    const times = (all: Condition[]) => all.map(({ type, lastTransitionTime }) => [type, lastTransitionTime]);
+    expect(times(conditionsOf({ suspended: true, generation: 4 }, past))).toEqual([
+      ['Ready', '2026-01-01T00:00:00Z'],
+      ['LastRunSucceeded', '2026-01-01T00:00:00Z'],
+    ]);
+    const failed = [{ ...succeeded, lastFailure: failure }];
+    expect(times(conditionsOf({ jobs: failed }, past))).toEqual([
+      ['Ready', '2026-01-01T00:00:00Z'],
+      ['LastRunSucceeded', '2026-03-01T12:00:00Z'],
+    ]);
+  });
+});
+
+describe('LastRunSucceeded', () => {
+  it('is Unknown until every job has run', () => {
+    expect(lastRunSucceeded({ jobs: [succeeded, { name: 'weekly' }] })).toMatchObject({
+      status: 'Unknown',
+      reason: 'NoRunYet',
+      message: 'No run that changes rows has ended yet of: weekly',
+    });
+  });
+
+  it('is False while any job’s failure stands, however often another succeeds, and names job, result and words', () => {
+    const jobs = [
+      { name: 'heartbeat', lastSuccessTime: '2026-03-01T11:59:00Z' },
+      { ...succeeded, lastFailure: failure },
+    ];
+    expect(lastRunSucceeded({ jobs })).toMatchObject({
+      status: 'False',
+      reason: 'RunFailed',
+      message: 'nightly: Failed: no database',
+    });
+  });
+
+  it('has the worst of several failures as its reason', () => {
+    const jobs = [
+      { name: 'a', lastFailure: { ...failure, result: 'Partial' as const } },
+      { name: 'b', lastFailure: { ...failure, result: 'Blocked' as const, message: undefined } },
+    ];
+    expect(lastRunSucceeded({ jobs })).toMatchObject({
+      reason: 'RunBlocked',
+      message: 'a: Partial: no database; b: Blocked: see the log of Job n1',
+    });
+  });
+
+  it('is False while a runner cannot start, whatever was before', () => {
+    const notStarted = [{ job: 'nightly', message: 'The image cannot be pulled' }];
+    expect(lastRunSucceeded({ notStarted })).toMatchObject({
+      status: 'False',
+      reason: 'RunnerNotStarted',
+      message: 'nightly: The image cannot be pulled',
+    });
+  });
+
+  it('is False for a job that is overdue', () => {
+    const overdue = [{ job: 'nightly', message: 'has not succeeded since …' }];
+    expect(lastRunSucceeded({ overdue })).toMatchObject({ status: 'False', reason: 'Overdue' });
+  });
+});
+
+describe('a job is overdue', () => {
+  const scheduled = { name: 'hourly', cronJob: 'smartem-hourly', schedule: '0 * * * *', timeZone: 'UTC' };
+  const overdue = (entry: object) => overdueJobs([{ ...scheduled, ...entry }], '10m', now);
+
+  it('after two of its times without a success, and as long again as a run may take', () => {
+    const scheduledSince = '2026-01-01T00:00:00Z';
+    // Its times are 11:00 and 12:00, the grace ends at 12:10.
+    expect(overdue({ scheduledSince, lastSuccessTime: '2026-03-01T10:30:00Z' })).toEqual([]);
+    const [found] = overdue({ scheduledSince, lastSuccessTime: '2026-03-01T09:30:00Z' });
+    expect(found).toMatchObject({ job: 'hourly' });
+    expect(found!.message).toContain('has not succeeded since 2026-03-01T09:30:00Z');
+  });
+
+  it('counted from when its schedule came into force, if that is later', () => {
+    expect(overdue({ scheduledSince: '2026-03-01T11:30:00Z', lastSuccessTime: '2026-01-01T00:00:00Z' })).toEqual([]);
+    expect(overdue({ scheduledSince: '2026-03-01T00:00:00Z' })[0]!.message).toContain('since its schedule began');
+  });
+
+  it('never while its schedule is not in force: suspended, or in dry run', () => {
+    expect(overdue({ lastSuccessTime: '2026-01-01T00:00:00Z' })).toEqual([]);
+  });
+});

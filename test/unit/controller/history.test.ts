@@ -1,0 +1,156 @@
+import { describe, expect, it } from 'vitest';
+import type { RunResult } from '../../../src/api/run-result.ts';
+import type { JobStatus } from '../../../src/api/status.ts';
+import {
+  earliestNextRun,
+  type JobStatusInput,
+  jobStatuses,
+  lastRun,
+  mergeRuns,
+} from '../../../src/controller/history.ts';
+import { cronJobOf, jobOfRun, runOf } from '../../support/controller-objects.ts';
+
+const now = new Date('2026-03-01T12:00:00.123Z');
+const nightly = (input: Partial<JobStatusInput>) =>
+  jobStatuses({
+    names: ['nightly'],
+    cronJobs: [cronJobOf('nightly')],
+    jobs: [],
+    previous: [],
+    dryRun: false,
+    now,
+    ...input,
+  })[0]!;
+const stored = (entry: Partial<JobStatus>): Partial<JobStatusInput> => ({ previous: [{ name: 'nightly', ...entry }] });
+
+describe('the status of a job', () => {
+  it('shows its CronJob, its next run, and how many runs are under way', () => {
+    const jobs = [jobOfRun('a'), jobOfRun('b', { ended: { type: 'Complete' } }), jobOfRun('c', { job: 'other' })];
+    expect(nightly({ jobs })).toEqual({
+      name: 'nightly',
+      cronJob: 'smartem-nightly',
+      schedule: '0 3 * * *',
+      timeZone: 'Etc/UTC',
+      scheduledSince: '2026-03-01T12:00:00Z',
+      nextRun: '2026-03-02T03:00:00Z',
+      active: 1,
+    });
+  });
+
+  it('has neither next run nor start of its schedule while suspended', () => {
+    const { nextRun, scheduledSince, schedule } = nightly({ cronJobs: [cronJobOf('nightly', { suspend: true })] });
+    expect({ nextRun, scheduledSince, schedule }).toEqual({
+      nextRun: undefined,
+      scheduledSince: undefined,
+      schedule: '0 3 * * *',
+    });
+  });
+
+  it('has a next run in dry run, but no start of its schedule: it need not succeed', () => {
+    const { nextRun, scheduledSince } = nightly({ dryRun: true });
+    expect({ nextRun, scheduledSince }).toEqual({ nextRun: '2026-03-02T03:00:00Z', scheduledSince: undefined });
+  });
+
+  it('without a CronJob has its name and what is remembered', () => {
+    expect(nightly({ cronJobs: [], ...stored({ lastSuccessTime: '2026-01-01T00:00:00Z' }) })).toEqual({
+      name: 'nightly',
+      active: 0,
+      lastSuccessTime: '2026-01-01T00:00:00Z',
+    });
+  });
+
+  it.each([
+    ['keeps the start of a schedule that stays', {}, '2026-01-01T00:00:00Z'],
+    ['starts anew with another schedule', { schedule: '1 3 * * *' }, '2026-03-01T12:00:00Z'],
+    ['starts anew with another time zone', { timeZone: 'Europe/London' }, '2026-03-01T12:00:00Z'],
+  ])('%s', (_, changed, since) => {
+    const former = { schedule: '0 3 * * *', timeZone: 'Etc/UTC', scheduledSince: '2026-01-01T00:00:00Z' };
+    const { scheduledSince } = nightly({ ...stored(former), cronJobs: [cronJobOf('nightly', changed)] });
+    expect(scheduledSince).toBe(since);
+  });
+});
+
+describe('what is remembered of runs', () => {
+  const failure = {
+    id: 'old',
+    result: 'Failed' as const,
+    completionTime: '2026-02-01T00:00:00Z',
+    message: 'no database',
+  };
+  const rememberedAfter = (result: RunResult['result'], kept: Partial<JobStatus>) => {
+    const run = runOf('nightly', { id: 'new', result, message: 'words' });
+    const { lastSuccessTime, lastFailure } = nightly(stored({ ...kept, lastRun: run }));
+    return { lastSuccessTime, lastFailure };
+  };
+  const success = '2026-01-01T00:00:00Z';
+
+  it('a success is the last one, and clears a failure', () => {
+    expect(rememberedAfter('Succeeded', { lastFailure: failure })).toEqual({
+      lastSuccessTime: '2026-03-01T03:01:00Z',
+      lastFailure: undefined,
+    });
+  });
+
+  it.each(['Failed', 'Blocked', 'Partial'] as const)('%s is a failure, and leaves the last success', (result) => {
+    expect(rememberedAfter(result, { lastSuccessTime: success })).toEqual({
+      lastSuccessTime: success,
+      lastFailure: { id: 'new', result, completionTime: '2026-03-01T03:01:00Z', message: 'words' },
+    });
+  });
+
+  it.each(['Skipped', 'DryRun'] as const)('%s neither sets nor clears anything', (result) => {
+    expect(rememberedAfter(result, { lastSuccessTime: success, lastFailure: failure })).toEqual({
+      lastSuccessTime: success,
+      lastFailure: failure,
+    });
+    expect(rememberedAfter(result, {})).toEqual({ lastSuccessTime: undefined, lastFailure: undefined });
+  });
+});
+
+describe('the history of a policy', () => {
+  const early = runOf('heartbeat', { id: 'h1', completionTime: '2026-03-01T02:45:01Z' });
+  const late = runOf('nightly', { id: 'n1', result: 'Partial', message: 'x'.repeat(300) });
+
+  it('has each run once, newest first, with its words cut', () => {
+    const jobs = [
+      { name: 'heartbeat', lastRun: early },
+      { name: 'nightly', lastRun: late },
+    ];
+    const runs = mergeRuns([], jobs, 10);
+    expect(runs.map(({ id, result }) => [id, result])).toEqual([
+      ['n1', 'Partial'],
+      ['h1', 'Succeeded'],
+    ]);
+    expect(runs[0]!.message).toHaveLength(256);
+    expect(mergeRuns(runs, jobs, 10)).toEqual(runs);
+    expect(mergeRuns(runs, jobs, 1).map(({ id }) => id)).toEqual(['n1']);
+    expect(mergeRuns(runs, jobs, 0)).toEqual([]);
+  });
+
+  it('shows the run that ended last, with the worst result of all jobs and its words', () => {
+    const bad = runOf('nightly', { id: 'n2', result: 'Failed', message: 'no database' });
+    const newer = runOf('heartbeat', { id: 'h2', completionTime: '2026-03-01T03:15:00Z', message: 'closed 3' });
+    const jobs = [
+      { name: 'heartbeat', lastRun: newer },
+      { name: 'nightly', lastRun: bad },
+    ];
+    expect(lastRun(jobs)).toMatchObject({
+      id: 'h2',
+      job: 'heartbeat',
+      result: 'Failed',
+      message: 'nightly: no database',
+    });
+    expect(lastRun([jobs[0]!])).toMatchObject({ id: 'h2', result: 'Succeeded', message: 'closed 3' });
+    expect(lastRun([{ name: 'nightly' }])).toBeUndefined();
+  });
+
+  it('next runs at the earliest time of its jobs', () => {
+    const jobs = [
+      { name: 'a', nextRun: '2026-03-02T03:00:00Z' },
+      { name: 'b', nextRun: '2026-03-01T12:15:00Z' },
+      { name: 'c' },
+    ];
+    expect(earliestNextRun(jobs)).toBe('2026-03-01T12:15:00Z');
+    expect(earliestNextRun([{ name: 'c' }])).toBeUndefined();
+  });
+});

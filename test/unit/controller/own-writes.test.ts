@@ -1,0 +1,25 @@
+import { describe, expect, it } from 'vitest';
+import { OwnWrites } from '../../../src/controller/own-writes.ts';
+
+const object = (resourceVersion: string, uid = 'u1') => ({
+  apiVersion: 'v1',
+  kind: 'Thing',
+  metadata: { namespace: 'lab', name: 'a', uid, resourceVersion },
+});
+
+describe('an object that the controller wrote', () => {
+  it('is read as written until the cache has caught up', () => {
+    const own = new OwnWrites();
+    own.record(object('100'));
+    expect(own.newest(object('99')).metadata.resourceVersion).toBe('100');
+    expect(own.newest(object('101')).metadata.resourceVersion).toBe('101');
+    // The watch of the cache may not go back.
+    expect(own.newest(object('99')).metadata.resourceVersion).toBe('99');
+  });
+
+  it('is not taken for another of the same name', () => {
+    const own = new OwnWrites();
+    own.record(object('100'));
+    expect(own.newest(object('50', 'u2')).metadata.uid).toBe('u2');
+  });
+});

@@ -1,0 +1,48 @@
+import { describe, expect, it } from 'vitest';
+import { nextRun, overdueAt } from '../../../src/controller/schedule.ts';
+
+const at = (text: string) => new Date(text);
+const hour = 3_600_000;
+
+describe('the next run', () => {
+  it('is the next time of the schedule in its time zone', () => {
+    expect(nextRun('17 3 * * *', 'Europe/London', at('2026-07-01T12:00:00Z'))).toEqual(at('2026-07-02T02:17:00Z'));
+    expect(nextRun('17 3 * * *', 'Europe/London', at('2026-01-01T12:00:00Z'))).toEqual(at('2026-01-02T03:17:00Z'));
+  });
+
+  it('comes after the given instant, not at it', () => {
+    expect(nextRun('0 * * * *', 'UTC', at('2026-01-01T12:00:00Z'))).toEqual(at('2026-01-01T13:00:00Z'));
+  });
+
+  it.each(['@daily', '5/15 * * * *', '0 0 ? * MON-FRI', '*/7 3-5 1,15 * *'])(
+    'knows what Kubernetes knows: %s',
+    (cron) => {
+      expect(nextRun(cron, 'UTC', at('2026-01-01T12:00:00Z'))).toBeInstanceOf(Date);
+    },
+  );
+
+  it.each([
+    ['six fields', '0 0 3 * * *', 'UTC'],
+    ['nonsense', 'every night', 'UTC'],
+    ['a day that never comes', '0 0 31 2 *', 'UTC'],
+    ['an unknown time zone', '0 3 * * *', 'Mars/Olympus'],
+  ])('is unknown for %s', (_, cron, zone) => {
+    expect(nextRun(cron, zone, at('2026-01-01T12:00:00Z'))).toBeUndefined();
+  });
+});
+
+describe('a job is overdue', () => {
+  const since = at('2026-01-01T12:30:00Z');
+
+  it('at its second time since then, and as much later as a run may take', () => {
+    expect(overdueAt('0 3 * * *', 'UTC', since, hour)).toEqual(at('2026-01-03T04:00:00Z'));
+  });
+
+  it('but not more than a period later', () => {
+    expect(overdueAt('*/15 * * * *', 'UTC', since, hour)).toEqual(at('2026-01-01T13:15:00Z'));
+  });
+
+  it('never, if its schedule cannot be read', () => {
+    expect(overdueAt('nonsense', 'UTC', since, hour)).toBeUndefined();
+  });
+});

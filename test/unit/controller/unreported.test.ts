@@ -1,0 +1,77 @@
+import { describe, expect, it } from 'vitest';
+import { desiredObjects } from '../../../src/controller/desired.ts';
+import { unreportedJob, unreportedRun } from '../../../src/controller/unreported.ts';
+import { image, jobOfRun, podWith, policyWith, runOf } from '../../support/controller-objects.ts';
+
+const failed = { type: 'Failed', reason: 'BackoffLimitExceeded' } as const;
+const complete = { type: 'Complete' } as const;
+const early = jobOfRun('n1', { ended: complete, startTime: '2026-03-01T03:00:00Z' });
+const late = jobOfRun('n2', { ended: failed, startTime: '2026-03-02T03:00:00Z' });
+const runningNow = jobOfRun('n3', { startTime: '2026-03-03T03:00:00Z' });
+
+describe('the Job whose run is not in the status', () => {
+  it('is the newest of the job’s that has finished', () => {
+    const other = jobOfRun('o1', { job: 'other', ended: failed, startTime: '2026-03-04T03:00:00Z' });
+    expect(unreportedJob([early, late, runningNow, other], 'nightly', undefined)).toBe(late);
+  });
+
+  it('is none if that is there, or a later one', () => {
+    expect(unreportedJob([early, late], 'nightly', runOf('nightly', { id: 'n2' }))).toBeUndefined();
+    const later = runOf('nightly', { id: 'cli', startTime: '2026-03-02T04:00:00.123Z' });
+    expect(unreportedJob([early, late], 'nightly', later)).toBeUndefined();
+    expect(unreportedJob([runningNow], 'nightly', undefined)).toBeUndefined();
+  });
+
+  it('is the newest if an earlier one is there', () => {
+    expect(unreportedJob([early, late], 'nightly', runOf('nightly', { id: 'n1' }))).toBe(late);
+  });
+});
+
+describe('the result of a run that did not report', () => {
+  const ended = (terminated: object) => podWith({ terminated });
+  const times = { startedAt: '2026-03-02T03:00:05Z', finishedAt: '2026-03-02T03:00:25Z' };
+
+  it('is what its Pod’s termination message says', () => {
+    const left = runOf('nightly', { id: 'n2', result: 'Partial', rows: 1234 });
+    const pods = [ended({ exitCode: 4, message: JSON.stringify(left) })];
+    expect(unreportedRun({ job: late, pods, events: [] })).toEqual(left);
+  });
+
+  it('is not what another run wrote', () => {
+    const pods = [ended({ exitCode: 1, message: JSON.stringify(runOf('nightly', { id: 'other' })) })];
+    expect(unreportedRun({ job: late, pods, events: [] })).toMatchObject({ id: 'n2', result: 'Failed' });
+  });
+
+  it('is Failed with what the Pod’s end tells, and its times', () => {
+    const pods = [ended({ exitCode: 137, reason: 'OOMKilled', ...times })];
+    expect(unreportedRun({ job: late, pods, events: [] })).toEqual({
+      id: 'n2',
+      job: 'nightly',
+      trigger: 'Schedule',
+      startTime: '2026-03-02T03:00:05.000Z',
+      completionTime: '2026-03-02T03:00:25.000Z',
+      durationSeconds: 20,
+      result: 'Failed',
+      rows: 0,
+      operations: [],
+      message: expect.stringContaining('its limit of 256Mi'),
+    });
+  });
+
+  it.each([
+    [3, 'Blocked'],
+    [4, 'Partial'],
+    [5, 'Skipped'],
+  ])('is what exit code %i means: %s', (exitCode, result) => {
+    const pods = [ended({ exitCode, message: '{"msg":"last words"}' })];
+    expect(unreportedRun({ job: late, pods, events: [] })).toMatchObject({ result, message: 'last words' });
+  });
+
+  it('of a Job that is complete is a success, or a dry run, as the Job was asked', () => {
+    expect(unreportedRun({ job: early, pods: [], events: [] })).toMatchObject({ result: 'Succeeded', rows: 0 });
+    const policy = policyWith({ dryRun: true });
+    const { spec } = desiredObjects(policy, image).cronJobs[0]!.spec!.jobTemplate;
+    const job = jobOfRun('n1', { ended: complete, spec });
+    expect(unreportedRun({ job, pods: [], events: [] })).toMatchObject({ result: 'DryRun' });
+  });
+});
