@@ -17,7 +17,7 @@ export interface Connection {
   options(): Promise<ConnectionOptions>;
 }
 
-export const serviceAccountDirectory = '/var/run/secrets/kubernetes.io/serviceaccount';
+const serviceAccountDirectory = '/var/run/secrets/kubernetes.io/serviceaccount';
 
 /**
  * The connection of a Pod: `<directory>/token` and `<directory>/ca.crt`, read anew for each request because the

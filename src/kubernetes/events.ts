@@ -27,7 +27,7 @@ export interface KubernetesEvent extends KubernetesObject {
   reportingInstance: string;
 }
 
-export const eventResource: Resource<KubernetesEvent> = {
+const eventResource: Resource<KubernetesEvent> = {
   apiVersion: 'v1',
   kind: 'Event',
   plural: 'events',

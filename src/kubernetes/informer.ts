@@ -9,7 +9,7 @@ import { type KubernetesObject, keyOf, type ObjectRef, type Resource } from './t
  * Told of each change, and at every relist of every object: `old` is undefined for a new object, `current` for a
  * deleted one. It only enqueues keys.
  */
-export type ChangeHandler<T> = (old: T | undefined, current: T | undefined) => void;
+type ChangeHandler<T> = (old: T | undefined, current: T | undefined) => void;
 
 export interface InformerOptions<T extends KubernetesObject> extends Selection {
   client: Client;

@@ -2,7 +2,7 @@ import type { Logger } from './logger.ts';
 import type { Reconcile, WorkQueue } from './work-queue.ts';
 
 /** What the manager needs of an informer, whatever its objects. */
-export interface Source {
+interface Source {
   readonly kind: string;
   readonly synced: Promise<void>;
   run(signal: AbortSignal): Promise<void>;

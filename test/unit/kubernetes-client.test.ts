@@ -165,6 +165,12 @@ describe('client', () => {
     expect(lastRequest().url.searchParams.get('allowWatchBookmarks')).toBe('true');
   });
 
+  it('takes the unfinished last line of a watch that ended for an error, not for silence', async () => {
+    server.next('watch', (_, response) => response.end('<html>no line end'));
+    const watch = client.watch(things, { resourceVersion: '0', durationMs: 5000, idleMs: 5000 });
+    expect(await failure(watch.next())).toMatchObject({ status: 0, reason: 'InvalidResponse' });
+  });
+
   it('puts watch events together however the bytes are cut, within characters too', async () => {
     const object = { metadata: { ...ref, resourceVersion: '7' }, value: 'æøå 💾' };
     const bytes = Buffer.from(`${JSON.stringify({ type: 'ADDED', object })}\n`.repeat(2));
