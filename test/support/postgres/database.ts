@@ -16,14 +16,17 @@ export interface TestDatabase {
   drop(): Promise<void>;
 }
 
-/** Clones the template for `variant` into a database with a new name. */
-export async function createDatabase({ template }: { template: Variant }): Promise<TestDatabase> {
-  const { adminUrl, prefix, templates } = inject('postgres');
+/** Clones the template for a variant, empty agent tables, into a database with a new name. */
+export function createDatabase({ template }: { template: Variant }): Promise<TestDatabase> {
+  return cloneDatabase(inject('postgres').templates[template]);
+}
+
+/** Clones a database that nobody is connected to into one with a new name. */
+export async function cloneDatabase(source: string): Promise<TestDatabase> {
+  const { adminUrl, prefix } = inject('postgres');
   const name = `${prefix}_${randomBytes(6).toString('hex')}`;
   await withClient(adminUrl, (admin) =>
-    admin.query(
-      `create database ${admin.escapeIdentifier(name)} template ${admin.escapeIdentifier(templates[template])}`,
-    ),
+    admin.query(`create database ${admin.escapeIdentifier(name)} template ${admin.escapeIdentifier(source)}`),
   );
   const url = databaseUrl(adminUrl, name);
   const pool = new Pool({ connectionString: url });
