@@ -17,7 +17,7 @@ const instant = z.string().max(40);
 const rows = z.int().min(0).meta({ format: 'int64' });
 const seconds = z.number().min(0);
 
-export const operationResultSchema = z.object({
+const operationResultSchema = z.object({
   name: z.enum(cleanupOperations),
   cutoff: z.string().max(40).optional().describe('Rows strictly older than this instant were due.'),
   closed: rows.optional().describe('Connections closed as timed out.'),

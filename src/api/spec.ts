@@ -53,7 +53,7 @@ const cron = z
   .refine((value) => !value.includes('TZ'), cronRules[1]!.message)
   .meta({ 'x-kubernetes-validations': cronRules });
 
-export const statusesSchema = z.strictObject({
+const statusesSchema = z.strictObject({
   sessions: statusList
     .optional()
     .describe('Statuses of a session that has ended. Default: completed, terminated, error.'),
@@ -62,7 +62,7 @@ export const statusesSchema = z.strictObject({
     .describe('Statuses of an instruction that is over. Default: completed, failed, expired.'),
 });
 
-export const retentionSchema = z.strictObject({
+const retentionSchema = z.strictObject({
   connectionCleanupHours: days
     .optional()
     .describe('Hours without a heartbeat after which an active connection is closed as timed out. 1 to 36500.'),
@@ -93,7 +93,7 @@ const tlsRule = {
   rule: "!(has(self.mode) && self.mode in ['disable', 'require'] && has(self.caSecretRef))",
   message: 'mode disable or require never looks at a CA: leave caSecretRef out, or use verify-ca or verify-full',
 };
-export const databaseSchema = z.strictObject({
+const databaseSchema = z.strictObject({
   secretRef: z
     .strictObject({ name: secretName })
     .describe(
@@ -142,7 +142,7 @@ const reservedRule = {
   rule: "self.name != 'statistics'",
   message: 'the job name "statistics" is reserved for spec.statistics',
 };
-export const jobSchema = z
+const jobSchema = z
   .strictObject({
     name: jobName.describe('Name of the job, part of its CronJob’s name.'),
     schedule: cron.optional().describe('Cron expression of five fields. Default: spec.schedule.'),
@@ -187,7 +187,7 @@ export const limitsSchema = z.strictObject({
   pauseBetweenBatches: duration('0s', '1h').default('0s').describe('Pause after each batch, for the sake of others.'),
 });
 
-export const historySchema = z.strictObject({
+const historySchema = z.strictObject({
   runs: z.int().min(0).max(50).default(10).describe('Runs kept in status.runs.'),
   successfulJobs: z.int().min(0).max(100).default(3).describe('Finished Jobs kept per CronJob that succeeded.'),
   failedJobs: z.int().min(0).max(100).default(3).describe('Finished Jobs kept per CronJob that failed.'),

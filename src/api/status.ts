@@ -2,11 +2,11 @@ import { z } from 'zod';
 import { effectiveSchema } from './effective.ts';
 import { maxTextLength, results, runResultSchema, statisticsSchema } from './run-result.ts';
 
-export const conditionTypes = ['Ready', 'LastRunSucceeded', 'Reconciling', 'Stalled'] as const;
+const conditionTypes = ['Ready', 'LastRunSucceeded', 'Reconciling', 'Stalled'] as const;
 export type ConditionType = (typeof conditionTypes)[number];
 
 /** metav1.Condition. */
-export const conditionSchema = z.object({
+const conditionSchema = z.object({
   type: z.string().max(316),
   status: z.enum(['True', 'False', 'Unknown']),
   observedGeneration: z.int().min(0).optional().meta({ format: 'int64' }),

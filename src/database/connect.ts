@@ -3,7 +3,7 @@ import pg from 'pg';
 import type { DatabaseConfig } from './config.ts';
 
 /** A connection that could not be made; the message says to whom, why, and what to do. */
-export class ConnectionError extends Error {
+class ConnectionError extends Error {
   override name = 'ConnectionError';
 }
 

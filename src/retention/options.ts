@@ -13,7 +13,7 @@ export interface Progress {
   batches: number;
 }
 
-export interface Logger {
+interface Logger {
   debug(fields: object, message: string): void;
   info(fields: object, message: string): void;
   warn(fields: object, message: string): void;
