@@ -5,6 +5,8 @@ import type { Job, Policy } from './objects.ts';
 /** How long the Job controller may take to make a Pod; then the Job's Events are read. */
 export const podGraceMs = 5_000;
 const longestWaitMs = 300_000;
+/** What is in the way carries no label of ours, so that no watch tells when it has gone. */
+const nameConflictMs = 60_000;
 
 /** The age of a Job in milliseconds. */
 export function ageOf(job: Job, now: Date): number {
@@ -12,8 +14,8 @@ export function ageOf(job: Job, now: Date): number {
 }
 
 /**
- * When to look at a policy again though nothing changes: to show its next run, to see that a job is overdue, and to ask
- * why `waiting` Jobs, which do not run yet, wait.
+ * When to look at a policy again though nothing changes: to show its next run, to see that a job is overdue, to see
+ * whether a name is free now, and to ask why `waiting` Jobs, which do not run yet, wait.
  */
 export function requeueAfterMs(
   status: RetentionPolicyStatus,
@@ -26,6 +28,7 @@ export function requeueAfterMs(
     // A timer may fire a little early.
     if (time > now) waits.push(time.getTime() - now.getTime() + 1_000);
   };
+  if (status.conditions?.some(({ reason }) => reason === 'NameConflict')) waits.push(nameConflictMs);
   if (status.nextRun) until(new Date(status.nextRun));
   for (const job of status.jobs ?? []) {
     const overdue = policy && overdueTime(job, policy.spec.limits.maxDuration);

@@ -7,16 +7,18 @@ import type { Connection } from '../../../src/kubernetes/connection.ts';
 /** A proxy before the API server that remembers what was written through it. */
 export interface CountingProxy {
   connection: Connection;
-  /** Method and path of every request but the reading ones. */
-  writes: string[];
+  /** Method and path of all requests so far that were for writing. */
+  writes(): string[];
+  /** How often policies were listed: at the start, and with every resync. */
+  lists(): number;
   close(): Promise<void>;
 }
 
 export async function startCountingProxy(target: Connection): Promise<CountingProxy> {
   const agent = new Agent({ keepAlive: true });
-  const writes: string[] = [];
+  const requests: string[] = [];
   const server = createServer(async (incoming, answer) => {
-    if (incoming.method !== 'GET') writes.push(`${incoming.method} ${incoming.url}`);
+    requests.push(`${incoming.method} ${incoming.url}`);
     const { headers: credentials, ...options } = await target.options();
     const headers = { ...incoming.headers, ...credentials, host: new URL(target.server).host };
     const outgoing = request(`${target.server}${incoming.url}`, {
@@ -40,7 +42,8 @@ export async function startCountingProxy(target: Connection): Promise<CountingPr
   const { port } = server.address() as AddressInfo;
   return {
     connection: { server: `http://127.0.0.1:${port}`, options: async () => ({}) },
-    writes,
+    writes: () => requests.filter((request) => !request.startsWith('GET ')),
+    lists: () => requests.filter((request) => /^GET .*\/retentionpolicies\?limit=/.test(request)).length,
     close: async () => {
       server.closeAllConnections();
       server.close();

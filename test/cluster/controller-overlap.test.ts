@@ -1,0 +1,85 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { resources } from '../../src/controller/objects.ts';
+import { adminClient, installOperator, startController } from '../support/controller.ts';
+import { useCluster } from '../support/kubernetes/cluster.ts';
+import { conditionOf, Policies } from '../support/policies.ts';
+
+const cluster = useCluster();
+const client = adminClient(cluster);
+let controller: Awaited<ReturnType<typeof startController>>;
+let policies: Policies;
+
+beforeAll(async () => {
+  await installOperator(cluster);
+  // No resync helps here: what one policy does to another has to be seen at once.
+  controller = await startController(cluster);
+});
+afterAll(() => controller?.stop());
+beforeEach(async () => {
+  policies = new Policies(client, await cluster.createNamespace());
+});
+
+const jobs = (...operations: string[]) => ({ jobs: [{ name: 'a', operations }] });
+const cronJobs = async () =>
+  (await client.list(resources.cronJobs, { namespace: policies.namespace })).items.map(({ metadata, spec }) => [
+    metadata.name,
+    spec!.suspend,
+  ]);
+
+describe('of two policies that apply an operation to the same tables', () => {
+  // Times of creation have whole seconds: the names decide here.
+  beforeEach(async () => {
+    await policies.apply('a-older', jobs('connections', 'sessions'));
+    await policies.settled('a-older', 'Ready', 'True');
+    await policies.apply('b-newer', jobs('sessions'));
+    await policies.settled('b-newer', 'Stalled', 'True');
+  });
+
+  it('the newer is Stalled, names the other, and gets no CronJob', async () => {
+    const stalled = conditionOf(await policies.settled('b-newer', 'Stalled', 'True'), 'Stalled');
+    expect(stalled).toMatchObject({ reason: 'Overlap' });
+    expect(stalled!.message).toContain('RetentionPolicy a-older');
+    expect(stalled!.message).toContain('sessions');
+    expect(await cronJobs()).toEqual([['a-older-a', false]]);
+    expect(conditionOf(await policies.settled('a-older', 'Ready', 'True'), 'Stalled')).toBeUndefined();
+  });
+
+  it('the newer runs as soon as the older is deleted', async () => {
+    await policies.delete('a-older');
+    await policies.settled('b-newer', 'Ready', 'True');
+  });
+
+  it('the newer runs as soon as the older leaves the operation to it, or takes another Secret', async () => {
+    await policies.apply('a-older', jobs('connections'));
+    await policies.settled('b-newer', 'Ready', 'True');
+    await policies.apply('a-older', jobs('connections', 'sessions'));
+    await policies.settled('b-newer', 'Stalled', 'True');
+    await policies.apply('a-older', { ...jobs('sessions'), database: { secretRef: { name: 'other' } } });
+    await policies.settled('b-newer', 'Ready', 'True');
+  });
+});
+
+it('the CronJobs of a policy that comes to overlap are suspended, and go on when it no longer does', async () => {
+  await policies.apply('a-older', jobs('connections'));
+  await policies.apply('b-newer', jobs('sessions'));
+  await policies.settled('b-newer', 'Ready', 'True');
+  await policies.apply('a-older', jobs('connections', 'sessions'));
+  const held = await policies.settled('b-newer', 'Stalled', 'True');
+  expect(await cronJobs()).toEqual([
+    ['a-older-a', false],
+    ['b-newer-a', true],
+  ]);
+  expect(held.nextRun).toBeUndefined();
+  await policies.delete('a-older');
+  const freed = await policies.settled('b-newer', 'Ready', 'True');
+  expect(freed.nextRun).toBeDefined();
+  expect(await cronJobs()).toContainEqual(['b-newer-a', false]);
+});
+
+it('policies with different schemas, or with nothing in common but statistics, do not overlap', async () => {
+  const statistics = { schedule: '0 * * * *' };
+  await policies.apply('a', { ...jobs('sessions'), statistics });
+  await policies.apply('b', { ...jobs('connections'), statistics });
+  await policies.apply('c', { ...jobs('sessions'), database: { secretRef: { name: 'db' }, schema: 'other' } });
+  for (const name of ['a', 'b', 'c']) await policies.settled(name, 'Ready', 'True');
+});

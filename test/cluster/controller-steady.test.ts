@@ -1,0 +1,92 @@
+import { afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
+import { runFieldManager } from '../../src/api/policy.ts';
+import { resources } from '../../src/controller/objects.ts';
+import { adminClient, controllerConnection, installOperator, startController } from '../support/controller.ts';
+import { runOf } from '../support/controller-objects.ts';
+import { eventually } from '../support/eventually.ts';
+import { useCluster } from '../support/kubernetes/cluster.ts';
+import { type CountingProxy, startCountingProxy } from '../support/kubernetes/counting-proxy.ts';
+import { Policies } from '../support/policies.ts';
+
+const cluster = useCluster();
+const client = adminClient(cluster);
+let proxy: CountingProxy;
+let policies: Policies;
+let controller: Awaited<ReturnType<typeof startController>> | undefined;
+
+beforeAll(() => installOperator(cluster));
+beforeEach(async () => {
+  proxy = await startCountingProxy(await controllerConnection(cluster));
+  policies = new Policies(client, await cluster.createNamespace());
+});
+afterEach(async () => {
+  await controller?.stop();
+  await proxy?.close();
+});
+
+const start = async () => {
+  controller = await startController(cluster, {
+    connection: proxy.connection,
+    namespaces: [policies.namespace],
+    relistMs: 300,
+  });
+};
+
+/** Waits for several resyncs, and gives what was written meanwhile. */
+async function writesOverResyncs(): Promise<string[]> {
+  const [lists, writes] = [proxy.lists(), proxy.writes().length];
+  await eventually('five resyncs', async () => proxy.lists() >= lists + 5);
+  return proxy.writes().slice(writes);
+}
+
+/** Policies in every state that lasts: fine, with results, suspended, overlapping, in conflict, with quantities of every form. */
+async function applyAll(): Promise<void> {
+  const { namespace } = policies;
+  const runner = {
+    labels: { team: 'em' },
+    tolerations: [],
+    affinity: { nodeAffinity: { preferredDuringSchedulingIgnoredDuringExecution: [] } },
+    resources: { limits: { cpu: '1000m', memory: '0.5Gi' }, requests: { cpu: 0, memory: '1e3' } },
+    securityContext: { runAsUser: 0, runAsNonRoot: false, supplementalGroups: [] },
+  };
+  await policies.apply('fine', { schedule: '*/30 * * * *', statistics: { schedule: '@hourly' }, runner });
+  await policies.apply('suspended', { database: { secretRef: { name: 'a' } }, suspend: true });
+  await policies.apply('overlapping');
+  await policies.apply('badly-scheduled', { database: { secretRef: { name: 'b' } }, schedule: '61 * * * *' });
+  await client.apply(
+    resources.serviceAccounts,
+    { metadata: { namespace, name: 'retention-conflict' } },
+    { fieldManager: 'somebody' },
+  );
+  await policies.apply('conflict', { database: { secretRef: { name: 'c' } } });
+  await policies.settled('fine', 'Ready', 'True');
+  await client.apply(
+    resources.policies,
+    { metadata: { namespace, name: 'fine' }, status: { jobs: [{ name: 'cleanup', lastRun: runOf('cleanup') }] } },
+    { fieldManager: runFieldManager('cleanup'), subresource: 'status' },
+  );
+  await policies.statusOf('fine', 'its run', ({ lastRun }) => lastRun);
+  await policies.settled('suspended', 'Ready', 'True');
+  for (const name of ['overlapping', 'badly-scheduled', 'conflict']) await policies.settled(name, 'Stalled', 'True');
+}
+
+it('policies that are settled get no write at all over several resyncs, nor when the controller starts again', async () => {
+  await start();
+  await applyAll();
+  await eventually(
+    'the last Events to be written',
+    async () => (await writesOverResyncs()).filter(isReal).length === 0,
+  );
+  expect((await writesOverResyncs()).filter(isReal)).toEqual([]);
+
+  await controller!.stop();
+  const before = proxy.writes().length;
+  await start();
+  await writesOverResyncs();
+  expect(proxy.writes().slice(before).filter(isReal)).toEqual([]);
+});
+
+/** A schedule that was refused is tried again, and refused again: that changes nothing. */
+function isReal(write: string): boolean {
+  return !write.includes('/cronjobs/badly-scheduled-cleanup');
+}
