@@ -1,11 +1,22 @@
 import { z } from 'zod';
 
+/** A map of at most `max` entries, checked by the API server and by the program alike. */
+function map<T extends z.ZodType>(value: T, { key, max }: { key: number; max: number }) {
+  return z
+    .record(z.string().max(key), value)
+    .refine((entries) => Object.keys(entries).length <= max, `must have at most ${max} entries`)
+    .meta({ maxProperties: max });
+}
+
+// The form that controller-gen writes for a resource.Quantity.
+const quantityPattern =
+  '^(\\+|-)?(([0-9]+(\\.[0-9]*)?)|(\\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\\+|-)?(([0-9]+(\\.[0-9]*)?)|(\\.[0-9]+))))?$';
 const quantity = z
-  .union([z.int(), z.string().max(30)])
-  .meta({ 'x-kubernetes-int-or-string': true })
+  .union([z.int(), z.string().max(30).regex(new RegExp(quantityPattern))])
+  .meta({ 'x-kubernetes-int-or-string': true, pattern: quantityPattern })
   .describe('A quantity, such as 500m or 256Mi.');
-const quantities = z.record(z.string().max(63), quantity).meta({ maxProperties: 10 });
-const labelLike = z.record(z.string().max(317), z.string().max(63)).meta({ maxProperties: 32 });
+const quantities = map(quantity, { key: 63, max: 10 });
+const labelLike = map(z.string().max(63), { key: 317, max: 32 });
 
 const tolerationSchema = z.strictObject({
   key: z.string().max(317).optional(),
@@ -42,11 +53,7 @@ const podSecurityContextSchema = z.strictObject({
 /** `spec.runner`: never image, command, env, volumes or service account (see SECURITY.md). */
 export const runnerSchema = z.strictObject({
   labels: labelLike.optional().describe('Labels added to the Pods.'),
-  annotations: z
-    .record(z.string().max(317), z.string().max(4096))
-    .meta({ maxProperties: 32 })
-    .optional()
-    .describe('Annotations added to the Pods.'),
+  annotations: map(z.string().max(4096), { key: 317, max: 32 }).optional().describe('Annotations added to the Pods.'),
   resources: z
     .strictObject({ limits: quantities.optional(), requests: quantities.optional() })
     .optional()

@@ -10,7 +10,12 @@ export type CleanupOperation = (typeof cleanupOperations)[number];
 export const statisticsJob = 'statistics';
 
 const days = z.int().min(1).max(36_500);
-const statusList = z.array(z.string().min(1).max(64)).min(1).max(20).meta({ 'x-kubernetes-list-type': 'set' });
+const statusList = z
+  .array(z.string().min(1).max(64))
+  .min(1)
+  .max(20)
+  .refine((statuses) => new Set(statuses).size === statuses.length, 'names a status twice')
+  .meta({ 'x-kubernetes-list-type': 'set' });
 
 const secretName = z
   .string()

@@ -113,10 +113,15 @@ async function apply(
 
 /** What the API server says of an object that it will never take. */
 function refusedAsInvalid(error: unknown, { kind }: KubernetesObject): Problem | undefined {
-  if (!(error instanceof ApiError) || (error.status !== 422 && error.status !== 400)) return undefined;
+  if (!(error instanceof ApiError)) return undefined;
+  // A field that is unknown or of another type is no 4xx to a server-side apply.
+  const malformed = error.status === 500 && /^failed to (create typed|convert new object)/.test(error.message);
+  if (error.status !== 422 && error.status !== 400 && !malformed) return undefined;
   const fields = error.causes.map((cause) => cause.field ?? '');
-  const schedule = kind === 'CronJob' && fields.some((field) => /^spec\.(schedule|timeZone)/.test(field));
-  return { reason: schedule ? 'InvalidSchedule' : 'InvalidRunner', message: error.message };
+  if (kind === 'CronJob' && fields.some((field) => /^spec\.(schedule|timeZone)/.test(field))) {
+    return { reason: 'InvalidSchedule', message: error.message };
+  }
+  return { reason: 'InvalidRunner', message: `The ${kind} with what spec.runner says is refused: ${error.message}` };
 }
 
 async function remove({ client, changed }: PlaceContext, cronJob: CronJob): Promise<void> {

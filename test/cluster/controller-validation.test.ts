@@ -1,0 +1,218 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { specSchema } from '../../src/api/rules.ts';
+import { adminClient, installOperator, startController } from '../support/controller.ts';
+import { useCluster } from '../support/kubernetes/cluster.ts';
+import { conditionOf, Policies, policyManifest } from '../support/policies.ts';
+
+const cluster = useCluster();
+const client = adminClient(cluster);
+let controller: Awaited<ReturnType<typeof startController>>;
+let namespace: string;
+let policies: Policies;
+
+beforeAll(async () => {
+  await installOperator(cluster);
+  controller = await startController(cluster);
+});
+afterAll(() => controller?.stop());
+beforeEach(async () => {
+  namespace = await cluster.createNamespace();
+  policies = new Policies(client, namespace);
+});
+
+const database = { secretRef: { name: 'db' } };
+const many = (count: number) => Array.from({ length: count }, (_, index) => String(index));
+const job = (fields: object) => ({ jobs: [{ name: 'a', ...fields }] });
+
+/** What is wrong, the fields of the spec that make it so, and what kubectl has to say. */
+const refused: [string, Record<string, unknown>, RegExp][] = [
+  ['no database', { database: undefined }, /spec\.database: Required/],
+  ['no schedule', { schedule: undefined }, /spec\.schedule: Required/],
+  ['an unknown field', { retain: 3 }, /unknown field "spec\.retain"/],
+  ['an unknown field deep within', { retention: { days: 3 } }, /unknown field "spec\.retention\.days"/],
+  ['an image in spec.runner', { runner: { image: 'evil' } }, /unknown field "spec\.runner\.image"/],
+  ['an unknown preset', { preset: 'Forever' }, /spec\.preset: Unsupported value: "Forever"/],
+  [
+    'a period of zero',
+    { retention: { instructionRetentionDays: 0 } },
+    /instructionRetentionDays.*greater than or equal to 1/,
+  ],
+  ['a period that is too long', { retention: { connectionCleanupHours: 36_501 } }, /connectionCleanupHours.*36500/],
+  ['a period in words', { retention: { instructionRetentionDays: 'forever' } }, /instructionRetentionDays.*integer/],
+  ['a broken number of days', { retention: { instructionRetentionDays: 1.5 } }, /instructionRetentionDays.*integer/],
+  ['a batch that is too large', { retention: { batchSize: 20_001 } }, /batchSize.*20000/],
+  ['no statuses', { retention: { statuses: { sessions: [] } } }, /statuses\.sessions/],
+  ['a status twice', { retention: { statuses: { sessions: ['ended', 'ended'] } } }, /Duplicate value/],
+  [
+    'acknowledgements kept for less than instructions',
+    { retention: { acknowledgementRetentionDays: 364 } },
+    /acknowledgementRetentionDays must not be less than instructionRetentionDays/,
+  ],
+  [
+    'instructions kept for longer than a preset’s acknowledgements',
+    { preset: 'Development', retention: { instructionRetentionDays: 31 } },
+    /acknowledgementRetentionDays must not be less than instructionRetentionDays/,
+  ],
+  ['a Secret without a name', { database: { secretRef: {} } }, /spec\.database\.secretRef\.name: Required/],
+  ['a Secret whose name is none', { database: { secretRef: { name: 'My Secret' } } }, /secretRef\.name/],
+  ['an unknown TLS mode', { database: { ...database, tls: { mode: 'prefer' } } }, /tls\.mode: Unsupported value/],
+  [
+    'a CA that would not be looked at',
+    { database: { ...database, tls: { mode: 'require', caSecretRef: { name: 'ca' } } } },
+    /leave caSecretRef out/,
+  ],
+  [
+    'a time zone of the database with a quote',
+    { database: { ...database, timestampTimeZone: "UTC'" } },
+    /timestampTimeZone/,
+  ],
+  ['an empty schedule', { schedule: '' }, /spec\.schedule/],
+  ['@every', { schedule: '@every 1h' }, /@every has no fixed times/],
+  ['a time zone in the schedule', { schedule: 'TZ=UTC 0 3 * * *' }, /belongs into spec\.timeZone/],
+  ['no jobs', { jobs: [] }, /spec\.jobs/],
+  ['17 jobs', { jobs: many(17).map((name) => ({ name })) }, /spec\.jobs.*16/],
+  ['a job twice', { jobs: [{ name: 'a' }, { name: 'a' }] }, /Duplicate value/],
+  ['a job called statistics', { jobs: [{ name: 'statistics' }] }, /reserved for spec\.statistics/],
+  ['a job whose name is none', { jobs: [{ name: 'Nightly Run' }] }, /spec\.jobs\[0\]\.name/],
+  ['an unknown operation', job({ operations: ['vacuum'] }), /operations\[0\]: Unsupported value: "vacuum"/],
+  ['an operation twice', job({ operations: ['sessions', 'sessions'] }), /Duplicate value/],
+  ['no operations', job({ operations: [] }), /operations/],
+  ['statistics without a schedule', { statistics: {} }, /spec\.statistics\.schedule: Required/],
+  ['suspend in words', { suspend: 'yes' }, /spec\.suspend.*boolean/],
+  ['a guard of more than everything', { guard: { maxPercentOfTable: 101 } }, /maxPercentOfTable.*100/],
+  ['a duration without a unit', { limits: { lockTimeout: '2' } }, /limits\.lockTimeout/],
+  ['a duration that is too long', { limits: { maxDuration: '169h' } }, /must be from 1s to 168h/],
+  ['too much history', { history: { runs: 51 } }, /history\.runs.*50/],
+  [
+    'too many labels',
+    { runner: { labels: Object.fromEntries(many(33).map((key) => [`l${key}`, 'x'])) } },
+    /runner\.labels/,
+  ],
+  ['a quantity that is none', { runner: { resources: { limits: { memory: 'lots' } } } }, /limits\.memory/],
+  ['a toleration that is none', { runner: { tolerations: [{ effect: 'Never' }] } }, /tolerations\[0\]\.effect/],
+];
+
+/** What only the making of the CronJob can show, and the condition it ends in. */
+const stalled: [string, Record<string, unknown>, { reason: string; message: RegExp }][] = [
+  [
+    'a minute that no clock has',
+    { schedule: '61 * * * *' },
+    { reason: 'InvalidSchedule', message: /spec\.schedule.*61/ },
+  ],
+  [
+    'a cron of six fields',
+    { schedule: '0 0 3 * * *' },
+    { reason: 'InvalidSchedule', message: /spec\.schedule.*exactly 5 fields/ },
+  ],
+  [
+    'an unknown time zone',
+    { timeZone: 'Mars/Olympus' },
+    { reason: 'InvalidSchedule', message: /spec\.timeZone.*Mars\/Olympus/ },
+  ],
+  [
+    'a bad schedule of one job of two',
+    {
+      jobs: [
+        { name: 'a', operations: ['sessions'] },
+        { name: 'b', schedule: 'x', operations: ['connections'] },
+      ],
+    },
+    { reason: 'InvalidSchedule', message: /spec\.schedule/ },
+  ],
+  ['a label that is none', { runner: { labels: { 'a b': 'c' } } }, { reason: 'InvalidRunner', message: /labels/ }],
+  [
+    'a request over its limit',
+    { runner: { resources: { limits: { cpu: '1' }, requests: { cpu: '2' } } } },
+    { reason: 'InvalidRunner', message: /requests/ },
+  ],
+  [
+    'an affinity that is none',
+    { runner: { affinity: { closeTo: 'me' } } },
+    { reason: 'InvalidRunner', message: /affinity/ },
+  ],
+];
+
+const specWith = (fields: Record<string, unknown>) =>
+  policyManifest(namespace, 'p', { database, schedule: '0 3 * * *', ...fields });
+const kubectlApply = (manifest: object) => cluster.kubectl(['apply', '-f', '-'], { input: JSON.stringify(manifest) });
+
+describe('the API server refuses, and so does the program,', () => {
+  it.each(refused)('%s', async (_, fields, words) => {
+    const manifest = specWith(fields);
+    const { code, stderr } = await kubectlApply(manifest);
+    expect(stderr).toMatch(words);
+    expect(code).toBe(1);
+    expect(specSchema.safeParse(manifest.spec).success).toBe(false);
+  });
+
+  it('a name that is longer than a label value', async () => {
+    const { code, stderr } = await kubectlApply(policyManifest(namespace, 'x'.repeat(64)));
+    expect(stderr).toContain('metadata.name must be no longer than 63 characters');
+    expect(code).toBe(1);
+  });
+});
+
+describe('the controller says of', () => {
+  it.each(stalled)('%s what is wrong, and goes on', async (_, fields, { reason, message }) => {
+    const { code } = await kubectlApply(specWith(fields));
+    expect(code).toBe(0);
+    const status = await policies.settled('p', 'Stalled', 'True');
+    const condition = conditionOf(status, 'Stalled')!;
+    expect(condition.reason).toBe(reason);
+    expect(condition.message).toMatch(message);
+    expect(conditionOf(status, 'Ready')).toMatchObject({ status: 'False', reason, observedGeneration: 1 });
+    expect((await cluster.batch.listNamespacedCronJob({ namespace })).items).toEqual([]);
+
+    // Another policy is served meanwhile, and this one when it is corrected.
+    await policies.apply('other', { database: { secretRef: { name: 'other' } } });
+    await policies.settled('other', 'Ready', 'True');
+    const corrected = Object.fromEntries(Object.keys(fields).map((key) => [key, undefined]));
+    await kubectlApply(specWith({ ...corrected, schedule: '0 4 * * *' }));
+    const cured = await policies.settled('p', 'Ready', 'True');
+    expect(conditionOf(cured, 'Stalled')).toBeUndefined();
+  });
+});
+
+/** The edges of what is allowed. */
+const accepted: Record<string, unknown>[] = [
+  {},
+  {
+    preset: 'Custom',
+    retention: { connectionCleanupHours: 36_500, acknowledgementRetentionDays: 36_500, batchSize: 20_000 },
+  },
+  { retention: { instructionRetentionDays: 1, acknowledgementRetentionDays: 1, batchSize: 1 } },
+  { preset: 'Development', retention: { instructionRetentionDays: 30 } },
+  { schedule: '@daily', timeZone: 'America/Argentina/Buenos_Aires' },
+  { database: { ...database, tls: { caSecretRef: { name: 'ca' } } } },
+  { database: { ...database, tls: { mode: 'disable' }, schema: 'Agent "Tables"', timestampTimeZone: 'Etc/GMT+5' } },
+  { jobs: [{ name: 'x'.repeat(40), operations: ['acknowledgements', 'connections'] }] },
+  { limits: { lockTimeout: '1ms', statementTimeout: '24h', maxDuration: '168h', pauseBetweenBatches: '0s' } },
+  { limits: { maxDuration: '1h30m' }, history: { runs: 0, successfulJobs: 0, failedJobs: 100 } },
+  { guard: { maxRowsPerRun: 1_000_000_000_000, maxPercentOfTable: 100 } },
+  {
+    runner: {
+      resources: { limits: { cpu: 1, memory: '1Gi' } },
+      tolerations: [{ operator: 'Exists' }],
+      affinity: { nodeAffinity: {} },
+    },
+  },
+  {
+    runner: {
+      securityContext: { runAsUser: 2_147_483_647, seccompProfile: { type: 'Unconfined' } },
+      imagePullSecrets: [{ name: 'a' }],
+    },
+  },
+];
+
+describe('the API server, the program and the controller take', () => {
+  it.each(accepted.map((fields) => [JSON.stringify(fields), fields] as const))('%s', async (_, fields) => {
+    const manifest = specWith(fields);
+    expect(specSchema.safeParse(manifest.spec).error).toBeUndefined();
+    const { stderr, code } = await kubectlApply(manifest);
+    expect({ stderr, code }).toEqual({ stderr: '', code: 0 });
+    // The defaults that the API server fills in are the program's own.
+    const stored = (await policies.get('p')).spec;
+    expect(specSchema.parse(stored)).toEqual(specSchema.parse(manifest.spec));
+    await policies.settled('p', 'Ready', 'True');
+  });
+});
