@@ -52,7 +52,9 @@ export async function collectStatistics(session: Session, options: StatisticsOpt
     for (const [kind, table] of kinds) {
       statistics.recordCounts[kind] = await countRows(client, tables[table]);
       const type = types.get(`${tableNames[table]}.created_at`)!;
-      statistics.oldest[kind] = await oldest(client, tables[table], type, options.timestampTimeZone);
+      statistics.oldest[kind] = await unlessTooLong(client, () =>
+        oldest(client, tables[table], type, options.timestampTimeZone),
+      );
       const due = await unlessTooLong(client, () => countDue(client, operations[kind]));
       statistics.due[kind] = due === undefined ? undefined : rowsOf(due);
     }
@@ -67,14 +69,14 @@ export async function collectStatistics(session: Session, options: StatisticsOpt
 
 const queryCanceled = '57014';
 
-/** Runs a count under a savepoint; undefined if it took longer than the transaction's statement timeout. */
-async function unlessTooLong<T>(client: pg.Client, count: () => Promise<T>): Promise<T | undefined> {
-  await client.query('savepoint count');
+/** Runs a query under a savepoint; undefined if it took longer than the transaction's statement timeout. */
+async function unlessTooLong<T>(client: pg.Client, query: () => Promise<T>): Promise<T | undefined> {
+  await client.query('savepoint query');
   try {
-    return await count();
+    return await query();
   } catch (error) {
     if ((error as { code?: string }).code !== queryCanceled) throw error;
-    await client.query('rollback to savepoint count');
+    await client.query('rollback to savepoint query');
     return undefined;
   }
 }

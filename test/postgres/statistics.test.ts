@@ -1,0 +1,155 @@
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { effectiveRetention } from '../../src/api/effective.ts';
+import { presetNames } from '../../src/api/presets.ts';
+import { statisticsSchema } from '../../src/api/run-result.ts';
+import { Session } from '../../src/database/session.ts';
+import { collectStatistics } from '../../src/retention/statistics.ts';
+import { checksums } from '../support/data/checksum.ts';
+import { filledDatabase } from '../support/data/filled.ts';
+import { createDatabase, type TestDatabase } from '../support/postgres/database.ts';
+import { connector, run, statistics } from '../support/retention.ts';
+import { snapshot, tableOf } from '../support/retention-oracle.ts';
+
+const kinds = Object.entries(tableOf) as [keyof typeof tableOf, string][];
+
+describe.each(['no-action', 'older'] as const)('statistics of generated rows, schema variant %s', (variant) => {
+  let database: TestDatabase;
+  beforeAll(async () => {
+    database = await filledDatabase(variant);
+  });
+  afterAll(() => database?.drop());
+
+  const one = async <T>(sql: string) =>
+    (await database.pool.query<{ value: T }>(`select (${sql}) as value`)).rows[0]!.value;
+
+  test('have exact counts, sizes and the oldest of each table, and write nothing', async () => {
+    const client = await database.client();
+    await client.query('vacuum'); // so that none comes in between, which would change sizes
+    const before = await checksums(client);
+    const { recordCounts, tableSizes, totalSizeBytes, totalSize, oldest } = await statistics(database);
+    expect(await checksums(client)).toEqual(before);
+    let total = 0;
+    for (const [kind, table] of kinds) {
+      expect(recordCounts[kind]).toEqual({ rows: Number(await one(`select count(*) from ${table}`)) });
+      const bytes = Number(await one(`pg_total_relation_size('${table}')`));
+      expect(tableSizes[kind]).toEqual({ bytes, size: await one(`pg_size_pretty(${bytes}::bigint)`) });
+      const time = `min(created_at)${variant === 'older' ? ` at time zone 'UTC'` : ''}`;
+      expect(oldest[kind]).toBe(await one(`select to_char(${time}, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') from ${table}`));
+      total += bytes;
+    }
+    expect({ totalSizeBytes, totalSize }).toEqual({
+      totalSizeBytes: total,
+      totalSize: await one(`pg_size_pretty(${total}::bigint)`),
+    });
+  });
+
+  test.each(presetNames)('count the rows due that a dry run counts: %s', async (preset) => {
+    const retention = effectiveRetention({ preset });
+    const { due, observedAt } = await statistics(database, { retention });
+    const dry = await run(database, { preset, instant: observedAt, dryRun: true, ignoreAuditTrailGate: true });
+    expect(due).toEqual(
+      Object.fromEntries(dry.operations.map((o) => [o.name, (o.closed ?? 0) + (o.archived ?? 0) + (o.deleted ?? 0)])),
+    );
+    expect(due.instructions).toBeGreaterThan(0);
+  });
+
+  test.each(presetNames)('count what is past its age in no listed status: %s', async (preset) => {
+    const retention = effectiveRetention({ preset });
+    const { uncovered, observedAt } = await statistics(database, { retention });
+    const rows = await snapshot(database.pool);
+    const counted = (table: 'agentsession' | 'agentinstruction', column: string, days: number, listed: string[]) => {
+      const counts = new Map<string, number>();
+      const cutoff = new Date(Date.parse(observedAt) - days * 86_400_000).toISOString().replace('T', ' ').slice(0, 23);
+      for (const row of rows[table].values()) {
+        const status = String(row.status);
+        if (row[column] === null || String(row[column]) >= cutoff || listed.includes(status)) continue;
+        counts.set(status, (counts.get(status) ?? 0) + 1);
+      }
+      return [...counts]
+        .map(([status, count]) => ({ status, rows: count }))
+        .sort((a, b) => b.rows - a.rows || a.status.localeCompare(b.status));
+    };
+    const { statuses, completedSessionRetentionDays, instructionRetentionDays } = retention;
+    expect(uncovered).toEqual({
+      sessions: counted('agentsession', 'ended_at', completedSessionRetentionDays, statuses.sessions),
+      instructions: counted('agentinstruction', 'created_at', instructionRetentionDays, statuses.instructions),
+    });
+    expect(uncovered.sessions?.map(({ status }) => status)).toEqual(['ended']);
+    expect(uncovered.instructions?.map(({ status }) => status).sort()).toEqual(['acknowledged', 'pending', 'sent']);
+  });
+
+  test('fit the schema of the status', async () => {
+    const collected = await statistics(database);
+    expect(statisticsSchema.parse(collected)).toEqual(collected);
+  });
+});
+
+describe('statistics', () => {
+  let database: TestDatabase;
+  afterEach(() => database?.drop());
+
+  test('of empty tables have no oldest rows', async () => {
+    database = await createDatabase({ template: 'cascade' });
+    const collected = await statistics(database);
+    const none = { sessions: 0, instructions: 0, connections: 0, acknowledgements: 0 };
+    expect(collected).toMatchObject({ due: none, uncovered: { sessions: [], instructions: [] } });
+    expect(Object.values(collected.recordCounts)).toEqual([{ rows: 0 }, { rows: 0 }, { rows: 0 }, { rows: 0 }]);
+    expect(Object.values(collected.oldest).filter((time) => time !== undefined)).toEqual([]);
+  });
+
+  test('a status of the policy’s own is covered, the defaults it replaces are not', async () => {
+    database = await filledDatabase('no-action');
+    const retention = effectiveRetention({ preset: 'Development', retention: { statuses: { sessions: ['ended'] } } });
+    const { uncovered } = await statistics(database, { retention });
+    expect(uncovered.sessions?.map(({ status }) => status).sort()).toEqual(['completed', 'error', 'terminated']);
+  });
+
+  test('times written in London are shown in UTC', async () => {
+    database = await createDatabase({ template: 'no-action' });
+    await database.pool.query(
+      `insert into agentsession (session_id, agent_id, created_at) values ('s', 'a', '2026-07-01 01:02:03.000004')`,
+    );
+    const { oldest } = await statistics(database, { timestampTimeZone: 'Europe/London' });
+    expect(oldest.sessions).toBe('2026-07-01T00:02:03.000004Z');
+  });
+
+  test('a table that takes too long to count is estimated, and the rest is exact', async () => {
+    database = await filledDatabase('no-action');
+    const open = connector(database.url);
+    const session = new Session(async () => {
+      const client = await open();
+      const query = client.query.bind(client) as (...args: unknown[]) => Promise<unknown>;
+      // As if agentinstruction were so large that whatever reads its rows takes a minute.
+      client.query = ((sql: string, ...rest: unknown[]) =>
+        query(
+          sql.replace(/from ("public"\."agentinstruction")/, 'from (select pg_sleep(60)) slow, $1'),
+          ...rest,
+        )) as typeof client.query;
+      return client;
+    });
+    try {
+      const collected = await collectStatistics(session, {
+        schema: 'public',
+        timestampTimeZone: 'UTC',
+        retention: effectiveRetention({ preset: 'Development' }),
+        lockTimeoutMs: 2_000,
+        countTimeoutMs: 500,
+      });
+      expect(collected.recordCounts).toMatchObject({
+        sessions: { rows: 100 },
+        instructions: { rows: 2_000, estimated: true },
+        connections: { rows: 300 },
+      });
+      expect(collected.recordCounts.sessions).not.toHaveProperty('estimated');
+      expect(collected.due.instructions).toBeUndefined();
+      expect(collected.due.sessions).toBeGreaterThan(0);
+      expect(collected.oldest.instructions).toBeUndefined();
+      expect(collected.oldest.acknowledgements).toBeDefined();
+      expect(collected.tableSizes.instructions?.bytes).toBeGreaterThan(0);
+      expect(collected.uncovered.instructions).toBeUndefined();
+      expect(collected.uncovered.sessions).toHaveLength(1);
+    } finally {
+      await session.close();
+    }
+  });
+});
