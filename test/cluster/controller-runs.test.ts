@@ -1,0 +1,203 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { runFieldManager, runJobAnnotation, runRequestedAtAnnotation } from '../../src/api/policy.ts';
+import type { RunResult } from '../../src/api/run-result.ts';
+import { type Job, resources } from '../../src/controller/objects.ts';
+import { adminClient, installOperator, startController } from '../support/controller.ts';
+import { runOf } from '../support/controller-objects.ts';
+import { eventually } from '../support/eventually.ts';
+import { useCluster } from '../support/kubernetes/cluster.ts';
+import { conditionOf, Policies } from '../support/policies.ts';
+
+const cluster = useCluster();
+const client = adminClient(cluster);
+let controller: Awaited<ReturnType<typeof startController>> | undefined;
+let namespace: string;
+let policies: Policies;
+
+// No node is there: Jobs get Pods that stay pending.
+beforeAll(async () => {
+  await installOperator(cluster);
+  controller = await startController(cluster);
+});
+afterAll(() => controller?.stop());
+beforeEach(async () => {
+  namespace = await cluster.createNamespace();
+  policies = new Policies(client, namespace);
+});
+
+const jobs = [
+  { name: 'heartbeat', operations: ['connections'] },
+  { name: 'nightly', operations: ['sessions'] },
+];
+const jobNames = async () =>
+  (await client.list(resources.jobs, { namespace })).items.map(({ metadata }) => metadata.name).sort();
+
+/** What a run of a job writes into the status, as the run's own field manager. */
+function report(policy: string, job: string, fields: Partial<RunResult>, status: object = {}) {
+  const lastRun = runOf(job, { id: `${policy}-${job}-1`, ...fields });
+  const body = { metadata: { namespace, name: policy }, status: { jobs: [{ name: job, lastRun }], ...status } };
+  const options = { fieldManager: runFieldManager(job), force: true, subresource: 'status' } as const;
+  return client.apply(resources.policies, body, options);
+}
+
+const eventReasons = async () =>
+  (await client.list(resources.events, { namespace, fieldSelector: 'involvedObject.kind=RetentionPolicy' })).items.map(
+    ({ reason }) => reason,
+  );
+const hasEvent = (reason: string) =>
+  eventually(`an Event ${reason}`, async () => (await eventReasons()).includes(reason));
+
+describe('a run that is asked for', () => {
+  const ask = (value: string, spec: object, annotations: Record<string, string> = {}) =>
+    policies.apply('smartem', { ...spec }, { [runRequestedAtAnnotation]: value, ...annotations });
+  const handled = (value: string) =>
+    policies.statusOf('smartem', `${value} to be handled`, (status) => status.lastHandledRunRequest === value);
+
+  it('is made once per value, of the first job or the one that is named', async () => {
+    await ask('1', { jobs });
+    await handled('1');
+    const [first, ...none] = (await client.list(resources.jobs, { namespace })).items as Job[];
+    expect(none).toEqual([]);
+    expect(first!.metadata).toMatchObject({
+      name: expect.stringMatching(/^smartem-heartbeat-[0-9a-f]{10}$/),
+      labels: { 'retention.agentdata.io/policy': 'smartem', 'retention.agentdata.io/job': 'heartbeat' },
+      ownerReferences: [{ kind: 'RetentionPolicy', name: 'smartem', controller: true }],
+    });
+    await hasEvent('RunRequested');
+
+    await ask('2', { jobs }, { [runJobAnnotation]: 'nightly' });
+    await handled('2');
+    expect(await jobNames()).toEqual([first!.metadata.name, expect.stringMatching(/^smartem-nightly-/)]);
+
+    // The same value again, when the controller has started anew and the Job is gone: nothing is made.
+    await client.delete(resources.jobs, { namespace, name: (await jobNames())[1]! });
+    await controller!.stop();
+    controller = await startController(cluster);
+    await ask('2', { jobs, history: { runs: 5 } }, { [runJobAnnotation]: 'nightly' });
+    await policies.statusOf('smartem', 'generation 2', (status) => status.observedGeneration === 2);
+    expect(await jobNames()).toEqual([first!.metadata.name]);
+  });
+
+  it('shows as active, and another of that job is refused meanwhile, but not one of another job', async () => {
+    await ask('1', { jobs });
+    await policies.statusOf('smartem', 'the run', ({ jobs }) => jobs?.[0]?.active === 1);
+    await ask('2', { jobs });
+    await handled('2');
+    await hasEvent('RunRequestRefused');
+    expect(await jobNames()).toHaveLength(1);
+    await ask('3', { jobs }, { [runJobAnnotation]: 'nightly' });
+    await handled('3');
+    expect(await jobNames()).toHaveLength(2);
+  });
+
+  it.each([
+    ['suspended', { jobs, suspend: true }, {}],
+    ['without such a job', { jobs }, { [runJobAnnotation]: 'weekly' }],
+    ['that is Stalled', { jobs, schedule: '61 * * * *' }, {}],
+  ])('is refused of a policy %s, and does not come back', async (_, spec, annotations) => {
+    await ask('1', spec, annotations);
+    await handled('1');
+    await hasEvent('RunRequestRefused');
+    await ask('1', { jobs });
+    await policies.settled('smartem', 'Ready', 'True');
+    expect(await jobNames()).toEqual([]);
+  });
+});
+
+describe('the results of runs', () => {
+  const night = { result: 'Failed', message: 'no database', completionTime: '2026-03-01T03:01:00Z' } as const;
+  const beat = { rows: 3, startTime: '2026-03-01T03:15:00Z', completionTime: '2026-03-01T03:15:01Z' } as const;
+
+  it('of two jobs stand side by side; the failing one shows, until it succeeds', async () => {
+    await policies.apply('smartem', { jobs });
+    await policies.settled('smartem', 'Ready', 'True');
+    await report('smartem', 'nightly', night);
+    await report('smartem', 'heartbeat', beat);
+    const bad = await policies.statusOf('smartem', 'both runs', ({ runs }) => runs?.length === 2);
+    expect(bad.jobs!.map(({ name, lastRun }) => [name, lastRun?.result])).toEqual([
+      ['heartbeat', 'Succeeded'],
+      ['nightly', 'Failed'],
+    ]);
+    expect(bad.lastRun).toMatchObject({ job: 'heartbeat', rows: 3, result: 'Failed', message: 'nightly: no database' });
+    expect(conditionOf(bad, 'LastRunSucceeded')).toMatchObject({
+      status: 'False',
+      reason: 'RunFailed',
+      message: 'nightly: Failed: no database',
+    });
+    expect(conditionOf(bad, 'Ready')).toMatchObject({ status: 'True' });
+    await hasEvent('RunFailed');
+    const { stdout } = await cluster.kubectl(['get', 'retpol', 'smartem', '-n', namespace, '--no-headers']);
+    expect(stdout).toMatch(/ True +\S+ +Failed +3 /);
+
+    // A frequent job succeeds again and again, and a skipped night changes nothing.
+    await report('smartem', 'heartbeat', {
+      ...beat,
+      id: 'smartem-heartbeat-2',
+      completionTime: '2026-03-01T03:30:01Z',
+    });
+    await report('smartem', 'nightly', { ...night, id: 'smartem-nightly-2', result: 'Skipped' });
+    const still = await policies.statusOf('smartem', 'four runs', ({ runs }) => runs?.length === 4);
+    expect(conditionOf(still, 'LastRunSucceeded')!.status).toBe('False');
+
+    await report('smartem', 'nightly', { id: 'smartem-nightly-3', completionTime: '2026-03-01T03:46:00Z' });
+    const good = await policies.settled('smartem', 'LastRunSucceeded', 'True');
+    expect(good.runs!.map(({ id }) => id)).toHaveLength(5);
+    expect(good.jobs![0]!.lastSuccessTime).toBe('2026-03-01T03:30:01Z');
+    expect(good.lastRun).toMatchObject({ id: 'smartem-nightly-3', result: 'Succeeded' });
+  });
+
+  it('of a job that leaves the spec leave the status, and the others stay', async () => {
+    const observed = { observedAt: '2026-03-01T03:00:00Z', totalSizeBytes: 1, totalSize: '1 B' };
+    const statistics = { ...observed, recordCounts: {}, tableSizes: {}, oldest: {}, due: {}, uncovered: {} };
+    await policies.apply('smartem', { jobs, statistics: { schedule: '0 * * * *' } });
+    await policies.settled('smartem', 'Ready', 'True');
+    await report('smartem', 'heartbeat', beat);
+    await report('smartem', 'nightly', night);
+    await report('smartem', 'statistics', {}, { statistics });
+    const all = await policies.statusOf('smartem', 'all runs', ({ runs }) => runs?.length === 3);
+    expect(all.statistics).toEqual(statistics);
+
+    await policies.apply('smartem', { jobs: [jobs[0]] });
+    const rest = await policies.statusOf('smartem', 'one job', (status) => status.jobs?.length === 1);
+    expect(rest.jobs).toMatchObject([{ name: 'heartbeat', lastRun: { rows: 3 } }]);
+    expect(rest.statistics).toBeUndefined();
+    expect(rest.lastRun).toMatchObject({ job: 'heartbeat', result: 'Succeeded' });
+    await policies.settled('smartem', 'LastRunSucceeded', 'True');
+  });
+
+  it('are kept as many as the policy says', async () => {
+    await policies.apply('smartem', { history: { runs: 2 } });
+    await policies.settled('smartem', 'Ready', 'True');
+    for (const number of [1, 2, 3]) {
+      const id = `run-${number}`;
+      await report('smartem', 'cleanup', { id, completionTime: `2026-03-01T03:0${number}:00Z` });
+      await policies.statusOf('smartem', id, ({ runs }) => runs?.[0]?.id === id);
+    }
+    expect((await policies.settled('smartem', 'Ready', 'True')).runs!.map(({ id }) => id)).toEqual(['run-3', 'run-2']);
+  });
+});
+
+describe('a job that does not succeed for two of its periods', () => {
+  const days = (count: number) => () => new Date(Date.now() + count * 86_400_000);
+  let later: Awaited<ReturnType<typeof startController>> | undefined;
+  afterEach(() => later?.stop());
+
+  it('is overdue, until it does', async () => {
+    await policies.apply('smartem', { schedule: '0 3 * * *' });
+    await policies.settled('smartem', 'Ready', 'True');
+    await report('smartem', 'cleanup', { completionTime: new Date().toISOString() });
+    await policies.settled('smartem', 'LastRunSucceeded', 'True');
+
+    await controller!.stop();
+    later = await startController(cluster, { now: days(4), namespaces: [namespace] });
+    const overdue = await policies.settled('smartem', 'LastRunSucceeded', 'False');
+    expect(conditionOf(overdue, 'LastRunSucceeded')).toMatchObject({ reason: 'Overdue' });
+    expect(conditionOf(overdue, 'LastRunSucceeded')!.message).toContain('look at CronJob smartem-cleanup');
+    await hasEvent('Overdue');
+
+    await report('smartem', 'cleanup', { id: 'smartem-cleanup-2', completionTime: days(4)().toISOString() });
+    await policies.settled('smartem', 'LastRunSucceeded', 'True');
+    await later.stop();
+    controller = await startController(cluster);
+  });
+});
