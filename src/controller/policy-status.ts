@@ -23,9 +23,10 @@ export interface Outcome {
   now: Date;
 }
 
-/** The names of the policy's jobs: those of its spec, or where that is not valid those that have a CronJob. */
+/** The names of the policy's jobs: those of its spec, and those whose CronJob is still there because the spec is refused. */
 export function jobNames(policy: Policy | undefined, cronJobs: CronJob[]): string[] {
-  return policy ? plannedJobs(policy).map((job) => job.name) : cronJobs.flatMap((cronJob) => jobOf(cronJob) ?? []);
+  const planned = policy ? plannedJobs(policy).map((job) => job.name) : [];
+  return [...new Set([...planned, ...cronJobs.flatMap((cronJob) => jobOf(cronJob) ?? [])])];
 }
 
 /** The status that a policy should have, but for what runs write: jobs[].lastRun and statistics. */

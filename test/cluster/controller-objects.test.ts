@@ -1,3 +1,4 @@
+import { PatchStrategy, setHeaderOptions } from '@kubernetes/client-node';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type CronJob, resources } from '../../src/controller/objects.ts';
 import { isNotFound } from '../../src/kubernetes/api-error.ts';
@@ -146,6 +147,38 @@ describe('a policy that is applied', () => {
     }
     expect(await cronJobNames()).toEqual(names.map((name) => `${name}-cleanup`).sort());
   });
+});
+
+it('a policy whose jobs are refused keeps the old ones, and they are still shown', async () => {
+  await policies.apply('smartem', { jobs: [{ name: 'a' }] });
+  await policies.settled('smartem', 'Ready', 'True');
+  await policies.apply('smartem', { jobs: [{ name: 'b', schedule: 'at dawn' }] });
+  const status = await policies.settled('smartem', 'Stalled', 'True');
+  expect(conditionOf(status, 'Stalled')).toMatchObject({ reason: 'InvalidSchedule', observedGeneration: 2 });
+  expect(status.jobs).toEqual([
+    { name: 'b', active: 0 },
+    expect.objectContaining({ name: 'a', cronJob: 'smartem-a', nextRun: status.nextRun }),
+  ]);
+  expect(await cronJobNames()).toEqual(['smartem-a']);
+});
+
+it('a policy whose CronJob a quota refuses says so, and is tried again until it is there', async () => {
+  const quota = { namespace, name: 'none' };
+  const hard = { 'count/cronjobs.batch': '0' };
+  await cluster.core.createNamespacedResourceQuota({ namespace, body: { metadata: { name: 'none' }, spec: { hard } } });
+  // The controller that would count is not running here.
+  await cluster.core.patchNamespacedResourceQuotaStatus(
+    { ...quota, body: { status: { hard, used: { 'count/cronjobs.batch': '0' } } } },
+    setHeaderOptions('Content-Type', PatchStrategy.MergePatch),
+  );
+  await policies.apply('smartem');
+  const status = await policies.settled('smartem', 'Reconciling', 'True');
+  expect(conditionOf(status, 'Ready')).toMatchObject({ status: 'False', reason: 'Forbidden', observedGeneration: 1 });
+  expect(conditionOf(status, 'Ready')!.message).toContain('exceeded quota');
+  expect(conditionOf(status, 'Stalled')).toBeUndefined();
+  await cluster.core.deleteNamespacedResourceQuota(quota);
+  const cured = await policies.settled('smartem', 'Ready', 'True');
+  expect(conditionOf(cured, 'Reconciling')).toBeUndefined();
 });
 
 describe('what a policy made', () => {

@@ -1,6 +1,7 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { specSchema } from '../../src/api/rules.ts';
 import { adminClient, installOperator, startController } from '../support/controller.ts';
+import { eventually } from '../support/eventually.ts';
 import { useCluster } from '../support/kubernetes/cluster.ts';
 import { conditionOf, Policies, policyManifest } from '../support/policies.ts';
 
@@ -213,6 +214,33 @@ describe('the API server, the program and the controller take', () => {
     // The defaults that the API server fills in are the program's own.
     const stored = (await policies.get('p')).spec;
     expect(specSchema.parse(stored)).toEqual(specSchema.parse(manifest.spec));
+    await policies.settled('p', 'Ready', 'True');
+  });
+});
+
+describe('a policy that an older API server took', () => {
+  const name = 'retentionpolicies.retention.agentdata.io';
+
+  /** As it was before batchSize had a limit. */
+  async function loosenDefinition(): Promise<void> {
+    const definition = JSON.parse((await cluster.kubectl(['get', 'crd', name, '-o', 'json'])).stdout);
+    const { spec } = definition.spec.versions[0].schema.openAPIV3Schema.properties;
+    delete spec.properties.retention.properties.batchSize.maximum;
+    const { code, stderr } = await cluster.kubectl(['replace', '-f', '-'], { input: JSON.stringify(definition) });
+    if (code !== 0) throw new Error(stderr);
+  }
+  afterEach(() => installOperator(cluster));
+
+  it('is Stalled with the field that is wrong, and the controller goes on', async () => {
+    await loosenDefinition();
+    const manifest = specWith({ retention: { batchSize: 50_000 } });
+    await eventually('the bad policy to be taken', async () => (await kubectlApply(manifest)).code === 0);
+    const status = await policies.settled('p', 'Stalled', 'True');
+    expect(conditionOf(status, 'Stalled')).toMatchObject({ reason: 'InvalidSpec', observedGeneration: 1 });
+    expect(conditionOf(status, 'Stalled')!.message).toMatch(/^retention\.batchSize: .*\(given: 50000\)$/);
+    await policies.apply('other', { database: { secretRef: { name: 'other' } } });
+    await policies.settled('other', 'Ready', 'True');
+    await kubectlApply(specWith({ retention: { batchSize: 500 } }));
     await policies.settled('p', 'Ready', 'True');
   });
 });
