@@ -113,9 +113,9 @@ export function worstResult(all: Iterable<Result>): Result | undefined {
   return results.find((result) => seen.has(result));
 }
 
-/** A text no longer than `length` characters, its cut marked by an ellipsis. */
+/** A text no longer than `length` characters, its cut marked by an ellipsis and never within a surrogate pair. */
 export function cutText(value: string, length: number = maxTextLength): string {
-  return value.length <= length ? value : `${value.slice(0, length - 1)}…`;
+  return value.length <= length ? value : `${value.slice(0, length - 1).replace(/[\uD800-\uDBFF]$/, '')}…`;
 }
 
 /** The result with every text cut to `length` characters. */
