@@ -1,8 +1,9 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
 
 // "reten" in ASCII, shortened to 31 bits: this program's own class of advisory locks.
 const lockClass = 0x72657465;
-const lockNotAvailable = '55P03';
+const tryAgainAfterMs = 250;
 
 /** The lock of one run at a time per database and schema. `lost` is aborted when its connection is gone. */
 export interface RunLock {
@@ -11,8 +12,10 @@ export interface RunLock {
 }
 
 /**
- * Takes the advisory lock of an open transaction on a connection of its own, waiting up to `waitMs`; undefined if
- * another run held it for that long. Scoped to a transaction since a session's lock leaks through pgbouncer.
+ * Takes the advisory lock of an open transaction on a connection of its own, trying for up to `waitMs`; undefined if
+ * another run held it for that long. Scoped to a transaction since a session's lock leaks through pgbouncer. Throws
+ * when `signal` is aborted. It tries again and again, because a server process that waits for a lock goes on waiting
+ * when its client has gone, and holds back vacuum with its snapshot.
  */
 export async function acquireRunLock(
   connect: () => Promise<pg.Client>,
@@ -20,6 +23,7 @@ export async function acquireRunLock(
   waitMs: number,
   signal: AbortSignal,
 ): Promise<RunLock | undefined> {
+  const deadline = Date.now() + waitMs;
   const client = await connect();
   const lost = new AbortController();
   const lose = () => lost.abort('the connection that holds the run’s lock was lost');
@@ -29,28 +33,33 @@ export async function acquireRunLock(
     client.off('error', lose).off('end', lose);
     await client.end().catch(() => {});
   };
-  // Waiting for the lock can take a minute; a run told to stop does not wait.
-  const giveUp = () => void release();
-  signal.addEventListener('abort', giveUp, { once: true });
   try {
     await client.query('begin');
     await client.query(
-      `select set_config('lock_timeout', $1, true),
-              set_config('statement_timeout', '0', true),
-              set_config('idle_in_transaction_session_timeout', '0', true)`,
-      [`${waitMs}ms`],
+      // transaction_timeout is unknown before PostgreSQL 17.
+      `select set_config(name, '0', true)
+         from pg_settings
+        where name in ('idle_in_transaction_session_timeout', 'transaction_timeout')`,
     );
-    await client.query(
-      // Unknown before PostgreSQL 17.
-      `select set_config(name, '0', true) from pg_settings where name = 'transaction_timeout'`,
-    );
-    await client.query('select pg_advisory_xact_lock($1::int, hashtext($2))', [lockClass, schema]);
-    return { lost: lost.signal, release };
+    for (;;) {
+      signal.throwIfAborted();
+      if (await tryLock(client, schema)) return { lost: lost.signal, release };
+      const left = deadline - Date.now();
+      if (left <= 0) break;
+      await sleep(Math.min(tryAgainAfterMs, left), undefined, { signal });
+    }
   } catch (error) {
     await release();
-    if ((error as { code?: string }).code === lockNotAvailable) return undefined;
     throw error;
-  } finally {
-    signal.removeEventListener('abort', giveUp);
   }
+  await release();
+  return undefined;
+}
+
+async function tryLock(client: pg.Client, schema: string): Promise<boolean> {
+  const { rows } = await client.query<{ held: boolean }>(
+    'select pg_try_advisory_xact_lock($1::int, hashtext($2)) as held',
+    [lockClass, schema],
+  );
+  return rows[0]!.held;
 }

@@ -41,4 +41,6 @@ export interface RunOptions {
   /** The run's instant, for tests of exact cutoffs; by default the database's clock. */
   instant?: string;
   runLockWaitMs?: number;
+  /** How long after a stop a running statement is cancelled. */
+  cancelAfterMs?: number;
 }

@@ -30,9 +30,10 @@ export interface Plan {
 
 /**
  * Reads clock, catalog and due rows in one read-only snapshot; nothing is locked. A real run and a dry run start from
- * the same plan. Throws ConfigurationError for a schema that the operations do not fit.
+ * the same plan. Throws ConfigurationError for a schema that the operations do not fit, and whatever a statement throws
+ * after `stop` was aborted.
  */
-export async function planRun(options: RunOptions, session: Session): Promise<Plan> {
+export async function planRun(options: RunOptions, session: Session, stop: AbortSignal): Promise<Plan> {
   const settings = {
     schema: options.schema,
     lockTimeoutMs: milliseconds(options.limits.lockTimeout),
@@ -56,7 +57,7 @@ export async function planRun(options: RunOptions, session: Session): Promise<Pl
       (name) => options.operations.includes(name) && !(name === 'acknowledgements' && gated),
     );
     const operations: PlannedOperation[] = [];
-    for (const name of wanted) operations.push(await planOperation(client, tables, all[name]));
+    for (const name of wanted) operations.push(await planOperation(client, tables, all[name], stop));
     return {
       operations,
       violation: await guardViolation(client, options.guard, operations),
@@ -66,12 +67,19 @@ export async function planRun(options: RunOptions, session: Session): Promise<Pl
 }
 
 /** Counts one operation's rows under a savepoint, so that its failure leaves the others their snapshot. */
-async function planOperation(client: pg.Client, tables: Tables, operation: Operation): Promise<PlannedOperation> {
+async function planOperation(
+  client: pg.Client,
+  tables: Tables,
+  operation: Operation,
+  stop: AbortSignal,
+): Promise<PlannedOperation> {
+  stop.throwIfAborted();
   await client.query('savepoint operation');
   try {
     if (operation.name === 'instructions') await checkAcknowledgementKey(client, tables);
     return { operation, changes: await countDue(client, operation) };
   } catch (error) {
+    if (stop.aborted) throw error;
     await client.query('rollback to savepoint operation');
     return { operation, changes: {}, error: explainSqlError(error) };
   }

@@ -8,7 +8,7 @@ import { explainSqlError } from './errors.ts';
 import { type Changes, rowsOf } from './operation.ts';
 import type { RunOptions } from './options.ts';
 import { type Plan, type PlannedOperation, planRun } from './plan.ts';
-import { stopOf } from './stop.ts';
+import { type Stop, stopOf } from './stop.ts';
 import { type WalkProgress, walk } from './walk.ts';
 
 const runLockWaitMs = 60_000;
@@ -29,13 +29,14 @@ export async function runRetention(options: RunOptions): Promise<RunResult> {
   const session = new Session(options.connect);
   const stop = stopOf(options, session);
   try {
-    const outcome = await (options.dryRun ? dryRun(options, session) : underRunLock(options, session, stop)).catch(
-      (error): Outcome => {
-        if (error instanceof ConfigurationError) throw error;
-        if (stop.signal.aborted) return { result: 'Partial', operations: [], notes: [stop.note] };
-        return { result: 'Failed', operations: [], notes: [explainSqlError(error)] };
-      },
-    );
+    const outcome = await (options.dryRun
+      ? dryRun(options, session, stop)
+      : underRunLock(options, session, stop)
+    ).catch((error): Outcome => {
+      if (error instanceof ConfigurationError) throw error;
+      if (stop.signal.aborted) return { result: 'Partial', operations: [], notes: [stop.note] };
+      return { result: 'Failed', operations: [], notes: [explainSqlError(error)] };
+    });
     return runResult(options, started, outcome);
   } finally {
     stop.dispose();
@@ -64,8 +65,8 @@ const auditTrailNotes = (plan: Plan) =>
     : [];
 
 /** The counts that a real run would reach. Writes nothing and locks nothing. */
-async function dryRun(options: RunOptions, session: Session): Promise<Outcome> {
-  const plan = await planRun(options, session);
+async function dryRun(options: RunOptions, session: Session, stop: Stop): Promise<Outcome> {
+  const plan = await planRun(options, session, stop.signal);
   const operations = plan.operations.map(({ operation, changes, error }): OperationResult => {
     const counted = { name: operation.name, cutoff: operation.cutoff, ...changes };
     options.log.info({ ...counted, error }, 'would change');
@@ -79,7 +80,7 @@ async function dryRun(options: RunOptions, session: Session): Promise<Outcome> {
   return { result: resultOf(operations, 'DryRun'), operations, notes };
 }
 
-async function underRunLock(options: RunOptions, session: Session, stop: ReturnType<typeof stopOf>): Promise<Outcome> {
+async function underRunLock(options: RunOptions, session: Session, stop: Stop): Promise<Outcome> {
   const waitMs = options.runLockWaitMs ?? runLockWaitMs;
   const lock = await acquireRunLock(options.connect, options.schema, waitMs, stop.signal);
   if (lock === undefined) {
@@ -88,7 +89,7 @@ async function underRunLock(options: RunOptions, session: Session, stop: ReturnT
   }
   lock.lost.addEventListener('abort', () => stop.for(String(lock.lost.reason)));
   try {
-    const plan = await planRun(options, session);
+    const plan = await planRun(options, session, stop.signal);
     if (plan.violation !== undefined) return blocked(plan.violation);
     return await execute(plan, options, session, stop);
   } finally {
@@ -102,12 +103,7 @@ function blocked(violation: string): Outcome {
   return { result: 'Blocked', operations: [], notes: [`${violation}. ${advice}`] };
 }
 
-async function execute(
-  plan: Plan,
-  options: RunOptions,
-  session: Session,
-  stop: ReturnType<typeof stopOf>,
-): Promise<Outcome> {
+async function execute(plan: Plan, options: RunOptions, session: Session, stop: Stop): Promise<Outcome> {
   const operations: OperationResult[] = [];
   for (const planned of plan.operations) {
     if (stop.signal.aborted) break;

@@ -2,7 +2,7 @@ import { milliseconds } from '../api/duration.ts';
 import type { Session } from '../database/session.ts';
 import type { RunOptions } from './options.ts';
 
-/** Design "SIGTERM": a statement still running this long after a stop is cancelled, and rolled back. */
+/** Design "SIGTERM": a statement still running this long after a stop is cancelled, and rolled back; so is a later one. */
 const cancelAfterMs = 5_000;
 
 /** What ends a run early. After a stop no new batch begins; the first reason counts. */
@@ -22,7 +22,7 @@ export function stopOf(options: RunOptions, session: Session): Stop {
     if (controller.signal.aborted) return;
     options.log.warn({ reason }, 'stopping');
     controller.abort(reason);
-    cancelTimer = setTimeout(() => void session.cancel().catch(() => {}), cancelAfterMs);
+    cancelTimer = setInterval(() => void session.cancel().catch(() => {}), options.cancelAfterMs ?? cancelAfterMs);
   };
   const { maxDuration } = options.limits;
   const deadline = setTimeout(
@@ -40,7 +40,7 @@ export function stopOf(options: RunOptions, session: Session): Stop {
     for: stopFor,
     dispose() {
       clearTimeout(deadline);
-      clearTimeout(cancelTimer);
+      clearInterval(cancelTimer);
       options.signal.removeEventListener('abort', onAbort);
     },
   };

@@ -1,0 +1,264 @@
+import type { Client } from 'pg';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { addConnection, addInstructions, addSessions, countOf, emptyTables } from '../support/data/due-rows.ts';
+import { eventually } from '../support/eventually.ts';
+import { recordingLog } from '../support/log.ts';
+import { createDatabase, type TestDatabase } from '../support/postgres/database.ts';
+import { loadSchema } from '../support/postgres/schema.ts';
+import { blocks, expectNothingLeft, pausing, pidOf, runLockHolders } from '../support/postgres/sessions.ts';
+import { connector, type RunOverrides, run } from '../support/retention.ts';
+
+const lookForAcknowledgements = /as acknowledged/;
+
+let database: TestDatabase;
+let holder: Client;
+
+beforeAll(async () => {
+  database = await createDatabase({ template: 'no-action' });
+});
+beforeEach(async () => {
+  await emptyTables(database.pool);
+  holder = await database.client();
+});
+afterEach(async () => {
+  await holder.end();
+  await expectNothingLeft(database);
+});
+afterAll(() => database?.drop());
+
+/** Starts a run that waits before a statement, with a log and a way to stop it. */
+function pausedRun(statement: RegExp, overrides: RunOverrides = {}) {
+  const paused = pausing(connector(database.url), statement);
+  const { log, lines } = recordingLog();
+  const stop = new AbortController();
+  const result = run(database, { connect: paused.connect, log, signal: stop.signal, ...overrides });
+  const stopping = () =>
+    eventually('the run has noticed that it has to stop', async () =>
+      lines.some((line) => line.message === 'stopping'),
+    );
+  return { ...paused, result, stop, stopping };
+}
+
+async function terminate(pid: number): Promise<void> {
+  await database.pool.query('select pg_terminate_backend($1)', [pid]);
+}
+
+describe('two runs at once on one database and schema', () => {
+  test('the second waits and is then Skipped, the first goes on unharmed', async () => {
+    await addInstructions(database.pool, 5);
+    const first = pausedRun(lookForAcknowledgements);
+    await first.reached;
+    const second = await run(database, { runLockWaitMs: 200 });
+    expect(second).toMatchObject({ result: 'Skipped', rows: 0, operations: [] });
+    expect(second.message).toMatch(/another run .* for 0\.2 s; nothing was changed/);
+    expect(await countOf(database.pool, 'agentinstruction')).toBe(5);
+    first.resume();
+    expect(await first.result).toMatchObject({ result: 'Succeeded', operations: [{}, { deleted: 5 }, {}, {}] });
+  });
+
+  test('the second goes on when the first ends in time', async () => {
+    await addInstructions(database.pool, 5);
+    const first = pausedRun(lookForAcknowledgements);
+    await first.reached;
+    const second = run(database, { connect: connector(database.url, 'retention test second'), runLockWaitMs: 30_000 });
+    await eventually('the second run waits', () => sessions('retention test second'));
+    first.resume();
+    expect(await first.result).toMatchObject({ result: 'Succeeded', rows: 6 });
+    expect(await second).toMatchObject({ result: 'Succeeded', rows: 0, operations: [{}, {}, {}, {}] });
+  });
+
+  test('runs on different schemas of one database do not wait for each other', async () => {
+    await holder.query('create schema other');
+    await holder.query('set search_path to other');
+    await loadSchema(holder, 'no-action');
+    try {
+      await addInstructions(holder, 5);
+      await addInstructions(database.pool, 5);
+      const first = pausedRun(lookForAcknowledgements);
+      await first.reached;
+      const second = await run(database, { schema: 'other', runLockWaitMs: 0 });
+      expect(second).toMatchObject({ result: 'Succeeded', operations: [{}, { deleted: 5 }, {}, {}] });
+      first.resume();
+      expect(await first.result).toMatchObject({ result: 'Succeeded', operations: [{}, { deleted: 5 }, {}, {}] });
+    } finally {
+      await holder.query('drop schema other cascade');
+    }
+  });
+
+  async function sessions(name: string): Promise<boolean> {
+    return (await countOf(database.pool, 'pg_stat_activity', `application_name = '${name}'`)) > 0;
+  }
+});
+
+test('a run whose lock is lost stops before its next batch', async () => {
+  await addInstructions(database.pool, 5);
+  const { reached, resume, result, stopping } = pausedRun(lookForAcknowledgements, { retention: { batchSize: 2 } });
+  await reached;
+  for (const pid of await runLockHolders(database)) await terminate(pid);
+  await stopping();
+  resume();
+  expect(await result).toMatchObject({ result: 'Partial', rows: 2, operations: [{}, { deleted: 2, batches: 1 }] });
+  expect((await result).message).toMatch(/the connection that holds the run.s lock was lost/);
+  expect(await countOf(database.pool, 'agentinstruction')).toBe(3);
+});
+
+test('an operation whose connection is lost fails with a sentence, its batch is rolled back, and the later ones run', async () => {
+  await addInstructions(database.pool, 5);
+  await addSessions(database.pool, 2);
+  const { reached, resume, result } = pausedRun(lookForAcknowledgements);
+  await terminate(await reached);
+  resume();
+  const { operations, ...rest } = await result;
+  expect(rest).toMatchObject({ result: 'Partial', rows: 3 });
+  expect(operations).toMatchObject([{}, { name: 'instructions', deleted: 0 }, { name: 'sessions', archived: 3 }, {}]);
+  expect(operations[1]?.error).toMatch(/ended the connection|Connection terminated/);
+  expect(operations[1]?.error).toMatch(/what was committed stays, the next run goes on/);
+  expect(await countOf(database.pool, 'agentinstruction')).toBe(5);
+});
+
+describe('a run that is told to stop', () => {
+  const reason = 'SIGTERM received';
+
+  test('finishes its batch and begins no other', async () => {
+    await addInstructions(database.pool, 5);
+    const { reached, resume, result, stop } = pausedRun(lookForAcknowledgements, { retention: { batchSize: 2 } });
+    await reached;
+    stop.abort(reason);
+    resume();
+    expect(await result).toMatchObject({
+      result: 'Partial',
+      message: `stopped: ${reason}`,
+      operations: [{ name: 'connections' }, { name: 'instructions', deleted: 2, batches: 1, message: 'not finished' }],
+    });
+    expect(await countOf(database.pool, 'agentinstruction')).toBe(3);
+  });
+
+  test('cancels a statement that goes on for too long, and its batch is rolled back', async () => {
+    await addInstructions(database.pool, 5);
+    await slowDeletes(async () => {
+      const { reached, resume, result, stop } = pausedRun(/^delete from/, {
+        cancelAfterMs: 100,
+        limits: { statementTimeout: '24h' },
+      });
+      const batch = await reached;
+      resume();
+      await eventually('the delete is under way', () => inSleep(batch));
+      stop.abort(reason);
+      expect(await result).toMatchObject({
+        result: 'Partial',
+        message: `stopped: ${reason}`,
+        operations: [{}, { name: 'instructions', deleted: 0, batches: 0, message: 'not finished' }],
+      });
+      expect((await result).operations[1]?.error).toBeUndefined();
+    });
+    expect(await countOf(database.pool, 'agentinstruction')).toBe(5);
+  });
+
+  test('gives up a locked row that it waits for', async () => {
+    await addInstructions(database.pool, 5);
+    await holder.query('begin');
+    await holder.query('select from agentinstruction where id in (2, 3) for update');
+    const stop = new AbortController();
+    const result = run(database, { signal: stop.signal, limits: { lockTimeout: '1h' }, cancelAfterMs: 100 });
+    await blocks(database, await pidOf(holder));
+    stop.abort(reason);
+    expect(await result).toMatchObject({
+      result: 'Partial',
+      operations: [{}, { deleted: 3, message: 'not finished' }],
+    });
+  });
+
+  test('while it counts what is due changes nothing, however many tables it would have to wait for', async () => {
+    await addConnection(database.pool);
+    await holder.query('begin');
+    await holder.query('lock table agentconnection, agentinstruction, agentsession in access exclusive mode');
+    const stop = new AbortController();
+    const result = run(database, { signal: stop.signal, limits: { lockTimeout: '1h' }, cancelAfterMs: 100 });
+    await blocks(database, await pidOf(holder));
+    stop.abort(reason);
+    expect(await result).toMatchObject({ result: 'Partial', rows: 0, message: `stopped: ${reason}` });
+    await holder.query('rollback');
+    expect(await countOf(database.pool, 'agentconnection', `status = 'active'`)).toBe(1);
+  });
+
+  test('in a dry run ends as Partial too', async () => {
+    await holder.query('begin');
+    await holder.query('lock table agentconnection, agentinstruction in access exclusive mode');
+    const stop = new AbortController();
+    const result = run(database, {
+      signal: stop.signal,
+      dryRun: true,
+      limits: { lockTimeout: '1h' },
+      cancelAfterMs: 100,
+    });
+    await blocks(database, await pidOf(holder));
+    stop.abort(reason);
+    expect(await result).toMatchObject({ result: 'Partial', message: `stopped: ${reason}` });
+  });
+
+  test.each(['before it starts', 'while it waits'])('%s, does not wait for another run', async (when) => {
+    await addInstructions(database.pool, 5);
+    const first = pausedRun(lookForAcknowledgements);
+    await first.reached;
+    const stop = new AbortController();
+    if (when === 'before it starts') stop.abort(reason);
+    const connect = connector(database.url, 'retention test second');
+    const second = run(database, { connect, signal: stop.signal, runLockWaitMs: 60_000 });
+    if (when === 'while it waits') {
+      await eventually('the second run waits', () => has('retention test second'));
+      stop.abort(reason);
+    }
+    expect(await second).toMatchObject({ result: 'Partial', rows: 0, message: `stopped: ${reason}` });
+    await expectNothingLeftOf('retention test second');
+    first.resume();
+    expect(await first.result).toMatchObject({ result: 'Succeeded' });
+  });
+
+  async function has(name: string): Promise<boolean> {
+    return (await countOf(database.pool, 'pg_stat_activity', `application_name = '${name}'`)) > 0;
+  }
+
+  function expectNothingLeftOf(name: string): Promise<boolean> {
+    return eventually(`${name} has no session left`, async () => !(await has(name)), { seconds: 5 });
+  }
+});
+
+test('a run ends itself at maxDuration, and says so and where', async () => {
+  await addInstructions(database.pool, 5);
+  await holder.query('begin');
+  await holder.query('select from agentinstruction where id = 2 for update');
+  const limits = { lockTimeout: '1h', maxDuration: '1s' };
+  const result = await run(database, { limits, cancelAfterMs: 100 });
+  expect(result).toMatchObject({
+    result: 'Partial',
+    message: 'stopped: maxDuration 1s is over, the next run goes on',
+    operations: [{ name: 'connections' }, { name: 'instructions', deleted: 4, message: 'not finished' }],
+  });
+});
+
+test('a statement that takes longer than statementTimeout fails its operation with advice, and no other', async () => {
+  await addInstructions(database.pool, 5);
+  await slowDeletes(async () => {
+    const { operations, result } = await run(database, { limits: { statementTimeout: '1s' } });
+    expect(result).toBe('Partial');
+    expect(operations).toMatchObject([{}, { name: 'instructions', deleted: 0 }, { name: 'sessions', archived: 1 }, {}]);
+    expect(operations[1]?.error).toMatch(/limits\.statementTimeout; raise it, or lower batchSize/);
+  });
+  expect(await countOf(database.pool, 'agentinstruction')).toBe(5);
+});
+
+/** While `work` runs, deleting an instruction does not come to an end. */
+async function slowDeletes(work: () => Promise<void>): Promise<void> {
+  await database.pool.query(`
+    create function sleep() returns trigger language plpgsql as 'begin perform pg_sleep(3600); return old; end';
+    create trigger sleep before delete on agentinstruction for each row execute function sleep()`);
+  try {
+    await work();
+  } finally {
+    await database.pool.query('drop function sleep() cascade');
+  }
+}
+
+async function inSleep(pid: number): Promise<boolean> {
+  return (await countOf(database.pool, 'pg_stat_activity', `pid = ${pid} and wait_event = 'PgSleep'`)) === 1;
+}
