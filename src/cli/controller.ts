@@ -1,5 +1,6 @@
 import { type Command, Option } from 'commander';
 import { runController } from '../controller/controller.ts';
+import { ConfigurationError } from '../database/config.ts';
 import { type Connection, serviceAccountConnection } from '../kubernetes/connection.ts';
 import { jsonLogger } from './logger.ts';
 import { stopSignal } from './stop-signal.ts';
@@ -42,5 +43,9 @@ async function clusterConnection(): Promise<Connection> {
   if (!process.env.KUBECONFIG && process.env.KUBERNETES_SERVICE_HOST) return serviceAccountConnection();
   // It loads client-node, which takes most of a second that no other command should wait for.
   const { connectionFromKubeconfig } = await import('../kubernetes/connection-from-kubeconfig.ts');
-  return connectionFromKubeconfig();
+  try {
+    return connectionFromKubeconfig();
+  } catch (cause) {
+    throw new ConfigurationError(`the kubeconfig cannot be used: ${(cause as Error).message}`, { cause });
+  }
 }

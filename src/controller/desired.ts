@@ -8,7 +8,7 @@ import type { CronJob, Job, Policy, Role, RoleBinding, ServiceAccount } from './
 import { ownLabels, type PlannedJob, podTemplate, type RunnerImage } from './pod.ts';
 
 /** The runner ends itself at maxDuration; this much later the Pod is killed, as the last resort. */
-export const deadlineGraceSeconds = 15 * 60;
+const deadlineGraceSeconds = 15 * 60;
 /** A node that slept or a controller manager that was away may start a run this late. */
 const startingDeadlineSeconds = 600;
 const requestedJobTtlSeconds = 24 * 60 * 60;

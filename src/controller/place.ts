@@ -11,7 +11,7 @@ import type { OwnWrites } from './own-writes.ts';
 export const fieldManager = 'retention-controller';
 
 /** Where the controller finds an object that it may have made. */
-export type Lookup = <T extends KubernetesObject>(resource: Resource<T>, ref: ObjectRef) => T | undefined;
+type Lookup = <T extends KubernetesObject>(resource: Resource<T>, ref: ObjectRef) => T | undefined;
 
 export interface PlaceContext {
   client: Client;

@@ -26,17 +26,17 @@ import {
   type ServiceAccount,
   type StoredPolicy,
 } from './objects.ts';
-import { findOverlap } from './overlap.ts';
+import { findOverlap, secretName } from './overlap.ts';
 import { OwnWrites } from './own-writes.ts';
 import { fieldManager, type PlaceContext, place, StalledError } from './place.ts';
 import { jobOf, type RunnerImage } from './pod.ts';
 import { jobNames, policyStatus } from './policy-status.ts';
 import { eventsOf, forgetJobs, reportForRuns } from './report.ts';
 import { ageOf, podGraceMs, requeueAfterMs } from './requeue.ts';
-import { type RunNow, runNow } from './run-now.ts';
+import { type RunNowInput, runNow } from './run-now.ts';
 
 /** What the controller watches: the policies, and what carries our label, Jobs and Pods and CronJobs indexed by `policyKey`. */
-export interface Caches {
+interface Caches {
   policies: Pick<Informer<StoredPolicy>, 'get' | 'list'>;
   cronJobs: Pick<Informer<CronJob>, 'get' | 'indexed'>;
   jobs: Pick<Informer<Job>, 'indexed'>;
@@ -46,7 +46,7 @@ export interface Caches {
   roleBindings: Pick<Informer<RoleBinding>, 'get'>;
 }
 
-export interface ReconcilerOptions {
+interface ReconcilerOptions {
   client: Client;
   caches: Caches;
   events: Pick<EventRecorder, 'record'>;
@@ -81,7 +81,7 @@ export class Reconciler {
 
   /** Reconciles the policy of this key; throws what should be tried again with backoff, after the status says so. */
   async reconcile(key: string): Promise<ReconcileResult | undefined> {
-    const { client, caches, runner, now } = this.#options;
+    const { client, caches, now } = this.#options;
     const cached = caches.policies.get(refOf(key));
     // The owner references clean up behind a policy.
     if (!cached || cached.metadata.deletionTimestamp) return undefined;
@@ -101,17 +101,10 @@ export class Reconciler {
     stored = await reportForRuns(client, stored, jobs, names);
     if (policy && !placement.retrying) stored = await forgetJobs(client, stored, names);
 
+    const lastHandled = before.lastHandledRunRequest;
     const request = placement.retrying
       ? undefined
-      : runNow({
-          annotations: stored.metadata.annotations,
-          policy,
-          jobs,
-          lastHandled: before.lastHandledRunRequest,
-          stalled: placement.stalled !== undefined,
-          runner,
-        });
-    const announceRequest = request && (await this.#answer(stored, request));
+      : await this.#handleRequest(stored, { policy, jobs, lastHandled, stalled: placement.stalled !== undefined });
 
     const waiting = jobs.filter((job) => !isFinished(job) && !job.status?.ready);
     const status = policyStatus({
@@ -121,11 +114,11 @@ export class Reconciler {
       ...placement,
       jobs,
       notStarted: await this.#notStarted(key, waiting),
-      lastHandledRunRequest: request?.handled ?? before.lastHandledRunRequest,
+      lastHandledRunRequest: request?.handled ?? lastHandled,
       now: now(),
     });
     await this.#writeStatus(stored, status);
-    announceRequest?.();
+    request?.announce();
     for (const { type, reason, message } of announcements(before, status)) {
       this.#options.events.record(stored, type, reason, message);
     }
@@ -151,7 +144,7 @@ export class Reconciler {
     const desired = desiredObjects(policy, this.#options.runner);
     const context = this.#placeContext(stored);
     try {
-      const overlap = findOverlap(policy, this.#policiesIn(policy.namespace));
+      const overlap = findOverlap(policy, this.#policiesWithSecretOf(policy));
       if (!overlap) return { cronJobs: await place(context, policy, desired, existing) };
       const message = `RetentionPolicy ${overlap.with}, which is older, applies ${overlap.operations.join(', ')} to the same Secret and schema: remove them from one of the two`;
       const cronJobs = await place(context, policy, { cronJobs: suspended(desired, existing) }, existing);
@@ -164,9 +157,13 @@ export class Reconciler {
     }
   }
 
-  #policiesIn(namespace: string): Policy[] {
-    const living = this.#options.caches.policies.list(namespace).filter((other) => !other.metadata.deletionTimestamp);
-    return living.map(parsePolicy).flatMap((parsed) => ('policy' in parsed ? parsed.policy : []));
+  #policiesWithSecretOf({ namespace, spec }: Policy): Policy[] {
+    const secret = spec.database.secretRef.name;
+    return this.#options.caches.policies
+      .list(namespace)
+      .filter((other) => !other.metadata.deletionTimestamp && secretName(other) === secret)
+      .map(parsePolicy)
+      .flatMap((parsed) => ('policy' in parsed ? parsed.policy : []));
   }
 
   #placeContext(stored: StoredPolicy): PlaceContext {
@@ -193,20 +190,29 @@ export class Reconciler {
     };
   }
 
-  /** Makes the Job that was asked for, and returns how to announce what became of the request. */
-  async #answer(stored: StoredPolicy, request: RunNow): Promise<(() => void) | undefined> {
-    const { client, events } = this.#options;
-    const refused = (why: string) => () => events.record(stored, 'Warning', 'RunRequestRefused', why);
-    if ('refused' in request) return refused(request.refused);
-    if (!('make' in request)) return undefined;
-    const { name } = request.make.metadata;
+  /** Makes the Job that was asked for; `announce` is for when the status says that the request is handled. */
+  async #handleRequest(
+    stored: StoredPolicy,
+    input: Omit<RunNowInput, 'annotations' | 'runner'>,
+  ): Promise<{ handled: string; announce(): void } | undefined> {
+    const { client, events, runner } = this.#options;
+    const decision = runNow({ annotations: stored.metadata.annotations, runner, ...input });
+    if (!decision) return undefined;
+    const { handled } = decision;
+    const refused = (why: string) => ({
+      handled,
+      announce: () => events.record(stored, 'Warning', 'RunRequestRefused', why),
+    });
+    if ('refused' in decision) return refused(decision.refused);
+    if (!('make' in decision)) return { handled, announce: () => {} };
     try {
-      await client.create(resources.jobs, request.make, { fieldManager });
+      await client.create(resources.jobs, decision.make, { fieldManager });
     } catch (error) {
       if (!(error instanceof ApiError) || error.status < 400 || error.status >= 500) throw error;
       if (error.status !== 409) return refused(`No run now: ${error.message}`);
     }
-    return () => events.record(stored, 'Normal', 'RunRequested', `Made Job ${name}, as asked for`);
+    const made = `Made Job ${decision.make.metadata.name}, as asked for`;
+    return { handled, announce: () => events.record(stored, 'Normal', 'RunRequested', made) };
   }
 
   async #notStarted(key: string, waiting: Job[]): Promise<{ job: string; message: string }[]> {

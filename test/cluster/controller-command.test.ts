@@ -1,0 +1,62 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { text } from 'node:stream/consumers';
+import { afterEach, expect, it } from 'vitest';
+import { resources } from '../../src/controller/objects.ts';
+import { adminClient, installOperator } from '../support/controller.ts';
+import { useCluster } from '../support/kubernetes/cluster.ts';
+import { Policies } from '../support/policies.ts';
+
+const cluster = useCluster();
+let end: (() => void) | undefined;
+afterEach(() => end?.());
+
+function run(args: string[], env: Record<string, string> = {}) {
+  const child = spawn(process.execPath, ['src/main.ts', 'controller', ...args], {
+    env: { PATH: process.env.PATH, ...env },
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  end = () => child.kill('SIGKILL');
+  const ended = Promise.all([once(child, 'exit'), text(child.stderr)]);
+  return { child, ended: ended.then(([[code, signal], stderr]) => ({ code, signal, stderr })) };
+}
+
+it('`retention controller` works by its kubeconfig, in the namespaces it is given, until SIGTERM', async () => {
+  await installOperator(cluster);
+  const client = adminClient(cluster);
+  const [here, there, elsewhere] = [
+    new Policies(client, await cluster.createNamespace()),
+    new Policies(client, await cluster.createNamespace()),
+    new Policies(client, await cluster.createNamespace()),
+  ];
+  for (const policies of [here, there, elsewhere]) await policies.apply('smartem');
+  const { child, ended } = run(['--namespace', here.namespace, '--namespace', there.namespace], {
+    KUBECONFIG: cluster.kubeconfigPath,
+    RETENTION_RUNNER_IMAGE: 'example.com/retention:7',
+    RETENTION_RUNNER_IMAGE_PULL_POLICY: 'Always',
+  });
+  for (const policies of [here, there]) {
+    await policies.settled('smartem', 'Ready', 'True');
+    const { namespace } = policies;
+    const { spec } = await client.get(resources.cronJobs, { namespace, name: 'smartem-cleanup' });
+    expect(spec!.jobTemplate.spec!.template.spec!.containers[0]).toMatchObject({
+      image: 'example.com/retention:7',
+      imagePullPolicy: 'Always',
+    });
+  }
+  child.kill('SIGTERM');
+  const { code, signal, stderr } = await ended;
+  expect({ code, signal }).toEqual({ code: 0, signal: null });
+  expect((await elsewhere.get('smartem')).status).toBeUndefined();
+  for (const line of stderr.trim().split('\n')) expect(JSON.parse(line)).toHaveProperty('msg');
+});
+
+it.each([
+  [[], {}, "required option '--image <name>' not specified"],
+  [['--image', 'x', '--image-pull-policy', 'Sometimes'], {}, 'Allowed choices are Always, IfNotPresent, Never'],
+  [['--image', 'x'], { KUBECONFIG: '/no/such/file' }, '/no/such/file'],
+])('`retention controller %j` says what is wrong, and ends with 2', async (args, env, words) => {
+  const { code, stderr } = await run(args, env).ended;
+  expect(stderr).toContain(words);
+  expect(code).toBe(2);
+});
