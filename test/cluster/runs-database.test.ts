@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, test } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import { addConnection, countOf } from '../support/data/due-rows.ts';
 import { useCluster } from '../support/kubernetes/cluster.ts';
 import { createCertificateAuthority } from '../support/pki.ts';
@@ -95,7 +95,7 @@ const failures: Failure[] = [
 
 test.concurrent.for(failures)(
   '$name: said in status, columns and an Event; put right, the next run clears it',
-  async ({ name, words, exitCode, secret = (right) => right, caSecret = rightCa, sql }, { expect }) => {
+  async ({ name, words, exitCode, secret = (right) => right, caSecret = rightCa, sql }) => {
     const database = await server.createDatabase();
     await addConnection(database.pool);
     const wrong = [await secret(database.login), await caSecret()];

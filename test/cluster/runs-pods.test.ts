@@ -1,5 +1,4 @@
-import { readdir, readFile } from 'node:fs/promises';
-import { afterAll, beforeAll, test } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import { addConnection, countOf } from '../support/data/due-rows.ts';
 import { eventually } from '../support/eventually.ts';
 import { useCluster } from '../support/kubernetes/cluster.ts';
@@ -40,7 +39,6 @@ const closed = ({ pool }: RunDatabase) => countOf(pool, 'agentconnection', `stat
 
 /** The failed run is shown with these words; a run without pauses does the rest and clears it. */
 async function expectFailureAndRecovery(
-  { expect }: Pick<typeof import('vitest'), 'expect'>,
   name: string,
   { id, database, result, words }: { id: string; database: RunDatabase; result: 'Failed' | 'Partial'; words: RegExp },
 ): Promise<void> {
@@ -63,32 +61,32 @@ async function expectFailureAndRecovery(
   expect(entryOf(after)!.lastFailure).toBeUndefined();
 }
 
-test.concurrent('a runner that is killed: what it had committed stays, the next run goes on', async ({ expect }) => {
+test.concurrent('a runner that is killed: what it had committed stays, the next run goes on', async () => {
   const { database, id, pod } = await midRun('killed');
   await runs.node.kill(runs.namespace, pod);
   const words = /^.*The runner was killed \(SIGKILL\) before it could report: what it had committed stays/;
-  await expectFailureAndRecovery({ expect }, 'killed', { id, database, result: 'Failed', words });
+  await expectFailureAndRecovery('killed', { id, database, result: 'Failed', words });
 });
 
-test.concurrent('a runner out of memory: the limit is named, and what to raise', async ({ expect }) => {
+test.concurrent('a runner out of memory: the limit is named, and what to raise', async () => {
   const { database, id, pod } = await midRun('memory');
   await runs.node.kill(runs.namespace, pod, { oom: true });
   const words =
     /used up its limit of 256Mi: raise spec\.runner\.resources\.limits\.memory, or lower spec\.retention\.batchSize/;
-  await expectFailureAndRecovery({ expect }, 'memory', { id, database, result: 'Failed', words });
+  await expectFailureAndRecovery('memory', { id, database, result: 'Failed', words });
 });
 
-test.concurrent('a Pod deleted during its run reports Partial itself', async ({ expect }) => {
+test.concurrent('a Pod deleted during its run reports Partial itself', async () => {
   const { database, id, pod } = await midRun('deleted');
   await runs.kubectl(['delete', 'pod', pod, '--wait=false']);
   const words = /stopped: SIGTERM received/;
-  await expectFailureAndRecovery({ expect }, 'deleted', { id, database, result: 'Partial', words });
+  await expectFailureAndRecovery('deleted', { id, database, result: 'Partial', words });
 });
 
-test.concurrent('a run past its deadline reports Partial itself', async ({ expect }) => {
+test.concurrent('a run past its deadline reports Partial itself', async () => {
   const { database, id } = await midRun('late');
   await runs.kubectl(['patch', 'job', id, '--type=merge', '-p', '{"spec":{"activeDeadlineSeconds":1}}']);
-  await expectFailureAndRecovery({ expect }, 'late', {
+  await expectFailureAndRecovery('late', {
     id,
     database,
     result: 'Partial',
@@ -96,19 +94,19 @@ test.concurrent('a run past its deadline reports Partial itself', async ({ expec
   });
 });
 
-test.concurrent('a run that hangs past its deadline is killed, and the controller says so', async ({ expect }) => {
+test.concurrent('a run that hangs past its deadline is killed, and the controller says so', async () => {
   const { database, id, pod } = await midRun('hanging');
-  process.kill(await processOf(pod), 'SIGSTOP');
+  process.kill(runs.node.pid(runs.namespace, pod), 'SIGSTOP');
   await runs.kubectl(['patch', 'job', id, '--type=merge', '-p', '{"spec":{"activeDeadlineSeconds":1}}']);
   await eventually('the Pod to be deleted', async () => (await runs.pods(id))[0]?.metadata?.deletionTimestamp);
   // As the kubelet does when the grace period of 30 s is over.
   await runs.node.kill(runs.namespace, pod);
   const words =
     /The run was killed 1 s after its start, .* past spec\.limits\.maxDuration: .* see the Events of Job hanging-/;
-  await expectFailureAndRecovery({ expect }, 'hanging', { id, database, result: 'Failed', words });
+  await expectFailureAndRecovery('hanging', { id, database, result: 'Failed', words });
 });
 
-test.concurrent('a drained run starts again on its own, and ends as Succeeded', async ({ expect }) => {
+test.concurrent('a drained run starts again on its own, and ends as Succeeded', async () => {
   const database = await server.createDatabase();
   await runs.applySecret('drained-db', database.login);
   await runs.applyPolicy('drained', {
@@ -139,12 +137,3 @@ test.concurrent('a drained run starts again on its own, and ends as Succeeded', 
   expect(conditionOf(end, 'LastRunSucceeded')).toMatchObject({ status: 'True' });
   expect(entryOf(end)!.lastFailure).toBeUndefined();
 });
-
-/** The process of the Pod's container. */
-async function processOf(pod: string): Promise<number> {
-  for (const pid of (await readdir('/proc')).filter((name) => /^\d+$/.test(name))) {
-    const environment = await readFile(`/proc/${pid}/environ`, 'utf8').catch(() => '');
-    if (environment.split('\0').includes(`HOSTNAME=${pod}`)) return Number(pid);
-  }
-  throw new Error(`Pod ${pod} has no process`);
-}

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, test } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import { acquireRunLock } from '../../src/database/run-lock.ts';
 import { checksums } from '../support/data/checksum.ts';
 import { addConnection, addInstructions, countOf } from '../support/data/due-rows.ts';
@@ -44,7 +44,7 @@ async function sums({ pool }: RunDatabase) {
 }
 
 // Side by side: two of them wait for a minute to pass.
-test.concurrent('a CronJob fires by itself, and its run says Schedule', async ({ expect }) => {
+test.concurrent('a CronJob fires by itself, and its run says Schedule', async () => {
   const database = await policyWithDatabase('scheduled', {
     ...connections,
     schedule: '* * * * *',
@@ -112,7 +112,7 @@ test.concurrent('a run that the guard blocks changes nothing and says so, until 
   expect(conditionOf(cleared, 'LastRunSucceeded')).toMatchObject({ status: 'True' });
 });
 
-test.concurrent('a dry run counts, writes nothing, and is no success', async ({ expect }) => {
+test.concurrent('a dry run counts, writes nothing, and is no success', async () => {
   const database = await policyWithDatabase('dry', { ...instructions, ...noGuard, dryRun: true });
   await addInstructions(database.pool, 3);
   const before = await sums(database);
@@ -153,7 +153,7 @@ test.concurrent('a run that reaches maxDuration ends itself as Partial, and the 
   expect(entryOf(after)!.lastFailure).toBeUndefined();
 });
 
-test.concurrent('a job that succeeds neither removes nor hides what another one failed with', async ({ expect }) => {
+test.concurrent('a job that succeeds neither removes nor hides what another one failed with', async () => {
   const database = await policyWithDatabase('jobs', {
     ...noGuard,
     jobs: [

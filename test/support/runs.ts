@@ -10,17 +10,17 @@ import { type ProcessNode, startProcessNode } from './kubernetes/process-node.ts
 import { Policies, policyManifest } from './policies.ts';
 
 /** Namespaces with these labels take, without a warning, only Pods of the restricted standard. */
-export const restricted = Object.fromEntries(
+const restricted = Object.fromEntries(
   ['enforce', 'audit', 'warn'].map((mode) => [`pod-security.kubernetes.io/${mode}`, 'restricted']),
 );
 
-export interface RunsOptions {
+interface RunsOptions {
   /** The image that the controller gives to Pods; the node has only `runnerImage`. */
   image?: string;
 }
 
 /** A run, and the policy's status once the controller has taken it in. */
-export interface EndedRun {
+interface EndedRun {
   run: RunResult;
   status: RetentionPolicyStatus;
 }
@@ -44,12 +44,12 @@ export class Runs {
     this.policies = new Policies(adminClient(cluster), namespace);
   }
 
-  /** Installs the operator and starts the node, and the controller for this one namespace. */
-  static async start(cluster: Cluster, options: RunsOptions & { labels?: Record<string, string> } = {}): Promise<Runs> {
+  /** Installs the operator, and starts the node unless there is one, and the controller for a new namespace. */
+  static async start(cluster: Cluster, options: RunsOptions & { node?: ProcessNode } = {}): Promise<Runs> {
     await installOperator(cluster);
-    const namespace = await cluster.createNamespace(options.labels ?? restricted);
+    const namespace = await cluster.createNamespace(restricted);
     const images = { [runnerImage]: [process.execPath, 'src/main.ts'] };
-    const node = await startProcessNode({ kubeConfig: cluster.kubeConfig, images });
+    const node = options.node ?? (await startProcessNode({ kubeConfig: cluster.kubeConfig, images }));
     const runs = new Runs(cluster, namespace, node);
     await runs.startController(options);
     return runs;
@@ -178,7 +178,7 @@ export function entryOf({ jobs }: Pick<RetentionPolicyStatus, 'jobs'>, job = 'cl
 }
 
 /** A table of kubectl's with one row: header → text. Columns are as wide as their longest text, and three spaces apart. */
-export function parseTable(text: string): Record<string, string> {
+function parseTable(text: string): Record<string, string> {
   const [header = '', row = ''] = text.split('\n');
   const starts = [...header.matchAll(/\S+( \S+)*/g)].map((match) => ({ name: match[0], at: match.index }));
   return Object.fromEntries(

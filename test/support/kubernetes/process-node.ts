@@ -35,6 +35,8 @@ export interface ProcessNodeOptions {
 export interface ProcessNode {
   /** Kills the container's processes by SIGKILL, as from the kernel out of memory if `oom`. */
   kill(namespace: string, name: string, options?: { oom?: boolean }): Promise<void>;
+  /** The process id of the Pod's running container. */
+  pid(namespace: string, name: string): number;
   /** Evicts the Pod, as draining the node does. */
   drain(namespace: string, name: string): Promise<void>;
   /** Standard output and error of the Pod's container, also after the Pod is gone. */
@@ -88,6 +90,7 @@ export async function startProcessNode({
 
   return {
     kill: (namespace, name, options = {}) => runOf(namespace, name).kill(options),
+    pid: (namespace, name) => runOf(namespace, name).pid,
     drain: async (namespace, name) => {
       await core.createNamespacedPodEviction({ name, namespace, body: { metadata: { name, namespace } } });
     },

@@ -46,6 +46,10 @@ export class Container {
     return this.#process.pid !== undefined;
   }
 
+  get pid(): number {
+    return this.#process.pid!;
+  }
+
   /** SIGTERM now, SIGKILL after the grace period; a second call only sets the period anew. */
   stop(graceSeconds: number): void {
     if (!this.#stopping) this.#process.kill('SIGTERM');

@@ -70,8 +70,16 @@ export class PodRun {
 
   /** Kills the container's processes. */
   async kill(options: { oom?: boolean }): Promise<void> {
-    if (!this.#container) throw new Error(`Pod ${this.#pod.metadata!.name} has no running container`);
-    await this.#container.kill(options);
+    await this.#running.kill(options);
+  }
+
+  get pid(): number {
+    return this.#running.pid;
+  }
+
+  get #running(): Container {
+    if (!this.#container?.started) throw new Error(`Pod ${this.#pod.metadata!.name} has no running container`);
+    return this.#container;
   }
 
   async #live(): Promise<void> {
