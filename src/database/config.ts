@@ -41,11 +41,16 @@ export function parseDatabaseUri(uri: string, source: string): DatabaseLocation 
   if (!/^postgres(ql)?:\/\//.test(uri)) {
     throw new ConfigurationError(`${source}: not a PostgreSQL URI: it must start with postgresql:// or postgres://`);
   }
-  const authority = uri.replace(/^[a-z]+:\/\//, '').split(/[/?#]/)[0] ?? '';
-  if (authority.slice(authority.lastIndexOf('@') + 1).includes(',')) {
-    throw new ConfigurationError(`${source}: names several hosts; name one (a proxy or the primary's service)`);
+  const [, authority = '', rest = ''] = /^[a-z]+:\/\/([^/?#]*)(.*)$/s.exec(uri)!;
+  if (rest.includes('@')) {
+    // Most likely the rest of a password: nothing of it may show up as a parameter's name in an error.
+    throw new ConfigurationError(
+      `${source}: has an @ behind a /, ? or #; percent-encode these characters in user, password and database name`,
+    );
   }
+  refuseSeveralHosts(authority.slice(authority.lastIndexOf('@') + 1), source);
   const url = parseUrl(uri, source);
+  refuseSeveralHosts(url.searchParams.get('host') ?? '', source);
   for (const name of url.searchParams.keys()) {
     if (!uriParameters.includes(name)) {
       throw new ConfigurationError(
@@ -70,8 +75,14 @@ export function parseDatabaseUri(uri: string, source: string): DatabaseLocation 
   };
 }
 
+function refuseSeveralHosts(host: string, source: string): void {
+  if (!host.includes(',')) return;
+  throw new ConfigurationError(`${source}: names several hosts; name one (a proxy or the primary's service)`);
+}
+
 function parseUrl(uri: string, source: string): URL {
-  const url = URL.parse(uri);
+  // An empty host, as beside ?host=/a/socket/folder, is valid here and not in WHATWG's eyes.
+  const url = URL.parse(uri.replace(/^([a-z]+:\/\/[^/?#]*@)(?=[:/?#]|$)/, '$1localhost'));
   if (url === null) {
     throw new ConfigurationError(
       `${source}: not a valid URI: expected postgresql://user:password@host:5432/dbname, special characters in the password percent-encoded`,

@@ -1,0 +1,243 @@
+import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { ConfigurationError } from '../../../src/database/config.ts';
+import { configFromCommandLine, configFromSecret } from '../../../src/database/credentials.ts';
+
+const pem = '-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n';
+
+let folder: string;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'retention-credentials-'));
+});
+afterEach(() => rm(folder, { recursive: true, force: true }));
+
+/** A Secret as a kubelet mounts it: keys are links into a hidden folder. */
+async function secret(name: string, keys: Record<string, string>): Promise<string> {
+  const directory = join(folder, name);
+  await mkdir(join(directory, '..2026_11_23'), { recursive: true });
+  await symlink('..2026_11_23', join(directory, '..data'));
+  for (const [key, value] of Object.entries(keys)) {
+    await writeFile(join(directory, '..data', key), value);
+    await symlink(join('..data', key), join(directory, key));
+  }
+  return directory;
+}
+
+const fromSecret = async (keys: Record<string, string>) =>
+  configFromSecret({ directory: await secret('database', keys), secretName: 'db' });
+
+async function refusal(attempt: Promise<unknown>): Promise<string> {
+  const error = await attempt.catch((cause: unknown) => cause);
+  expect(error).toBeInstanceOf(ConfigurationError);
+  return (error as Error).message;
+}
+
+const expected = { host: 'db', port: 5433, database: 'smartem', user: 'agent', password: 's3cret' };
+
+describe('a mounted Secret', () => {
+  const forms: [what: string, keys: Record<string, string>][] = [
+    ['key uri alone', { uri: 'postgresql://agent:s3cret@db:5433/smartem' }],
+    [
+      'CloudNativePG',
+      {
+        dbname: 'smartem',
+        'fqdn-uri': 'postgresql://agent:s3cret@db.ns.svc.cluster.local:5433/smartem',
+        host: 'db',
+        'jdbc-uri': 'jdbc:postgresql://db:5433/smartem?password=s3cret&user=agent',
+        password: 's3cret',
+        pgpass: 'db:5433:smartem:agent:s3cret\n',
+        port: '5433',
+        uri: 'postgresql://agent:s3cret@db:5433/smartem',
+        user: 'agent',
+        username: 'agent',
+      },
+    ],
+    [
+      'Crunchy',
+      {
+        dbname: 'smartem',
+        host: 'db',
+        'jdbc-uri': 'jdbc:postgresql://db:5433/smartem?password=s3cret&user=agent',
+        password: 's3cret',
+        port: '5433',
+        uri: 'postgresql://agent:s3cret@db:5433/smartem',
+        user: 'agent',
+        verifier: 'SCRAM-SHA-256$4096:…',
+      },
+    ],
+    [
+      'Service Binding',
+      {
+        type: 'postgresql',
+        provider: 'example',
+        host: 'db',
+        port: '5433',
+        database: 'smartem',
+        username: 'agent',
+        password: 's3cret',
+      },
+    ],
+    ['single keys', { host: 'db', port: '5433', dbname: 'smartem', user: 'agent', password: 's3cret' }],
+    [
+      'single keys that end in a newline',
+      { host: 'db\n', port: '5433\n', dbname: 'smartem\r\n', user: 'agent\n', password: 's3cret\n' },
+    ],
+    ['a uri that ends in a newline', { uri: 'postgresql://agent:s3cret@db:5433/smartem\n' }],
+  ];
+  test.each(forms)('in the form of %s', async (_what, keys) => {
+    expect(await fromSecret(keys)).toEqual({
+      ...expected,
+      source: 'Secret db',
+      connectTimeoutMs: 10_000,
+      tls: { mode: 'require' },
+    });
+  });
+
+  test('keeps whatever else a password has at its ends', async () => {
+    const keys = { host: 'db', dbname: 'd', user: 'u', password: ' two lines\nand spaces \n\n' };
+    expect((await fromSecret(keys)).password).toBe(' two lines\nand spaces \n');
+  });
+
+  test.each<Record<string, string>>([{}, { port: '' }])('with the port %j means 5432', async (port) => {
+    expect(await fromSecret({ host: 'db', dbname: 'd', user: 'u', password: 'p', ...port })).toMatchObject({
+      port: 5432,
+    });
+  });
+
+  test.each([
+    ['host', 'host'],
+    ['dbname', 'dbname (or database)'],
+    ['user', 'user (or username)'],
+    ['password', 'password'],
+  ])('without key %s is refused by its name', async (key, named) => {
+    const keys: Record<string, string> = {
+      host: 'db',
+      port: '5433',
+      dbname: 'smartem',
+      user: 'agent',
+      password: 's3cret',
+    };
+    const there = Object.keys(keys)
+      .filter((name) => name !== key)
+      .sort();
+    for (const without of [{ [key]: undefined }, { [key]: '' }, { [key]: '\n' }]) {
+      await rm(folder, { recursive: true, force: true });
+      const given = Object.fromEntries(
+        Object.entries({ ...keys, ...without }).filter((entry): entry is [string, string] => entry[1] !== undefined),
+      );
+      const message = await refusal(fromSecret(given));
+      expect(message).toMatch(`Secret db has no key uri and lacks ${named};`);
+      for (const name of there) expect(message).toContain(name);
+      expect(message).not.toContain('s3cret');
+    }
+  });
+
+  test('without several keys is refused by all their names', async () => {
+    expect(await refusal(fromSecret({ PASSWORD: 's3cret' }))).toBe(
+      'Secret db has no key uri and lacks host, dbname (or database), user (or username), password; it has PASSWORD',
+    );
+  });
+
+  test.each(['0', '65536', 'five', '5432.5', '5432 5433'])('with port %j is refused', async (port) => {
+    const keys = { host: 'db', port, dbname: 'd', user: 'u', password: 's3cret' };
+    expect(await refusal(fromSecret(keys))).toBe(`Secret db: port must be a number from 1 to 65535 (given: "${port}")`);
+  });
+
+  test('that is not there, or empty, is refused by its name', async () => {
+    const sentence =
+      /^Secret db does not exist or is empty: create it in the policy's namespace with key uri, or with host/;
+    expect(await refusal(configFromSecret({ directory: join(folder, 'none'), secretName: 'db' }))).toMatch(sentence);
+    expect(await refusal(fromSecret({}))).toMatch(sentence);
+  });
+
+  test('with a broken uri is refused without its text', async () => {
+    const message = await refusal(fromSecret({ uri: 'postgres://agent:s3cret@db:port/d' }));
+    expect(message).toMatch(/^Secret db, key uri: not a valid URI/);
+    expect(message).not.toContain('s3cret');
+  });
+});
+
+describe('TLS of a mounted Secret', () => {
+  const uri = 'postgresql://agent:s3cret@db/smartem';
+  const caAt = (directory: string) => ({ directory, secretName: 'db-ca', key: 'root.pem' });
+
+  test('is verify-full with the CA that the policy names', async () => {
+    const directory = await secret('database', { uri });
+    const ca = caAt(await secret('ca', { 'ca.crt': pem }));
+    expect((await configFromSecret({ directory, secretName: 'db', ca })).tls).toEqual({
+      mode: 'verify-full',
+      ca: expect.stringContaining('BEGIN CERTIFICATE'),
+    });
+  });
+
+  test('is the policy’s mode, whatever the uri says', async () => {
+    const directory = await secret('database', { uri: `${uri}?sslmode=disable` });
+    expect((await configFromSecret({ directory, secretName: 'db', tlsMode: 'verify-full' })).tls).toEqual({
+      mode: 'verify-full',
+    });
+  });
+
+  test.each([
+    ['not there', undefined, 'Secret db-ca (spec.database.tls.caSecretRef) does not exist or has no key root.pem'],
+    ['without the key', {}, 'Secret db-ca (spec.database.tls.caSecretRef) does not exist or has no key root.pem'],
+    ['no certificate', { 'ca.crt': 'TOP' }, 'Secret db-ca, key root.pem: no PEM certificate'],
+    ['empty', { 'ca.crt': '' }, 'Secret db-ca, key root.pem: no PEM certificate'],
+  ])('with a CA Secret that is %s is refused', async (_what, keys, sentence) => {
+    const directory = await secret('database', { uri });
+    const ca = caAt(keys === undefined ? join(folder, 'none') : await secret('ca', keys));
+    expect(await refusal(configFromSecret({ directory, secretName: 'db', ca }))).toContain(sentence);
+  });
+});
+
+describe('the command line', () => {
+  const uri = 'postgresql://agent:s3cret@db:5433/smartem';
+
+  test('takes --database-url and leaves the PG* variables aside', async () => {
+    expect(await configFromCommandLine(uri, { PGHOST: 'other', PGUSER: 'other', PGPASSWORD: 'x' })).toEqual({
+      ...expected,
+      source: '--database-url',
+      connectTimeoutMs: 10_000,
+      tls: { mode: 'require' },
+    });
+  });
+
+  test('takes the PG* variables that psql knows', async () => {
+    const env = { PGHOST: 'db', PGPORT: '5433', PGDATABASE: 'smartem', PGUSER: 'agent', PGPASSWORD: 's3cret' };
+    expect(await configFromCommandLine(undefined, { ...env, PGSSLMODE: 'disable' })).toMatchObject({
+      ...expected,
+      tls: { mode: 'disable' },
+    });
+    const { PGDATABASE: _database, PGPORT: _port, ...fewer } = env;
+    expect(await configFromCommandLine(undefined, fewer)).toMatchObject({ database: 'agent', port: 5432 });
+  });
+
+  test.each(['PGHOST', 'PGUSER'])('names %s where it is missing', async (name) => {
+    const env = { PGHOST: 'db', PGDATABASE: 'd', PGUSER: 'u', PGPASSWORD: 's3cret', [name]: '' };
+    expect(await refusal(configFromCommandLine(undefined, env))).toBe(
+      `no --database-url given, and in the environment: ${name} is missing`,
+    );
+  });
+
+  test('refuses a PGPORT and a PGSSLMODE that are none', async () => {
+    const env = { PGHOST: 'db', PGUSER: 'u', PGDATABASE: 'd' };
+    expect(await refusal(configFromCommandLine(undefined, { ...env, PGPORT: 'x' }))).toMatch(/^PGPORT: port must be/);
+    expect(await refusal(configFromCommandLine(undefined, { ...env, PGSSLMODE: 'prefer' }))).toMatch(
+      /^the PG\* variables: sslmode "prefer" is not supported/,
+    );
+  });
+
+  test('reads the CA from sslrootcert or PGSSLROOTCERT, and names a file that it cannot read', async () => {
+    const file = join(folder, 'ca.crt');
+    await writeFile(file, pem);
+    expect((await configFromCommandLine(`${uri}?sslrootcert=${file}`, {})).tls).toEqual({
+      mode: 'verify-full',
+      ca: pem,
+    });
+    expect((await configFromCommandLine(uri, { PGSSLROOTCERT: file })).tls).toEqual({ mode: 'verify-full', ca: pem });
+    expect(await refusal(configFromCommandLine(`${uri}?sslrootcert=${folder}/none`, {}))).toBe(
+      `the CA certificate ${folder}/none cannot be read`,
+    );
+  });
+});
