@@ -1,0 +1,219 @@
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+import { AuthorizationV1Api, KubeConfig } from '@kubernetes/client-node';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { runFieldManager } from '../../src/api/policy.ts';
+import { resources } from '../../src/controller/objects.ts';
+import type { ApiError } from '../../src/kubernetes/api-error.ts';
+import { Client } from '../../src/kubernetes/client.ts';
+import type { KubernetesObject, Resource } from '../../src/kubernetes/types.ts';
+import { addConnection } from '../support/data/due-rows.ts';
+import { eventually } from '../support/eventually.ts';
+import { useCluster } from '../support/kubernetes/cluster.ts';
+import { type Login, type RunServer, runPassword, startRunServer, uriOf } from '../support/postgres/run-database.ts';
+import { Runs } from '../support/runs.ts';
+
+const cluster = useCluster();
+let server: RunServer;
+let runs: Runs;
+
+beforeAll(async () => {
+  [server, runs] = await Promise.all([startRunServer(), Runs.start(cluster)]);
+});
+
+afterAll(async () => {
+  await runs?.stop();
+  await server?.stop();
+});
+
+const jobs = [{ name: 'cleanup', operations: ['connections'] }];
+
+/** A policy with a database that has two rows due, and with this Secret. */
+async function applyPolicy(name: string, secret: (login: Login) => object, spec: Record<string, unknown> = {}) {
+  const database = await server.createDatabase();
+  for (let i = 0; i < 2; i++) await addConnection(database.pool);
+  await runs.applySecret(`${name}-db`, secret(database.login));
+  await runs.applyPolicy(name, { jobs, ...spec });
+}
+
+/** Stops between its first batch and its second. */
+const pausing = { retention: { batchSize: 1 }, limits: { pauseBetweenBatches: '1h' } };
+
+async function runningPod(name: string): Promise<string> {
+  return runs.runningPod((await runs.request(name)).metadata!.name!);
+}
+
+describe('a running Pod has a token', () => {
+  let client: Client;
+  let token: string;
+
+  beforeAll(async () => {
+    await applyPolicy('own', (login) => login, pausing);
+    await applyPolicy('other', (login) => login);
+    const pod = await runningPod('own');
+    const bound = ['--bound-object-kind=Pod', `--bound-object-name=${pod}`];
+    token = (await runs.kubectl(['create', 'token', 'retention-own', ...bound])).trim();
+    const { server: url, caData } = cluster.kubeConfig.getCurrentCluster()!;
+    const ca = Buffer.from(caData!, 'base64');
+    const headers = { authorization: `Bearer ${token}` };
+    client = new Client({ server: url, options: async () => ({ ca, headers }) });
+  });
+
+  const applyOptions = { fieldManager: runFieldManager('cleanup'), force: true };
+  const status = { jobs: [{ name: 'cleanup' }] };
+
+  test('that may patch the status of its policy', async () => {
+    const metadata = { name: 'own', namespace: runs.namespace };
+    await client.apply(
+      resources.policies,
+      { metadata, status },
+      { ...applyOptions, subresource: 'status', dryRun: true },
+    );
+  });
+
+  test('whose rights are that and, beyond what everybody has, nothing else', async () => {
+    const rules = async (bearer: string) => {
+      const config = new KubeConfig();
+      const { name, server: url, caData, skipTLSVerify } = cluster.kubeConfig.getCurrentCluster()!;
+      config.loadFromClusterAndUser({ name, server: url, caData, skipTLSVerify }, { name: 'token', token: bearer });
+      const review = { spec: { namespace: runs.namespace } };
+      const { status } = await config.makeApiClient(AuthorizationV1Api).createSelfSubjectRulesReview({
+        body: { apiVersion: 'authorization.k8s.io/v1', kind: 'SelfSubjectRulesReview', ...review },
+      });
+      return status!.resourceRules.map((rule) => JSON.stringify(rule));
+    };
+    const everybody = await rules((await runs.kubectl(['create', 'token', 'default'])).trim());
+    expect(everybody.length).toBeGreaterThan(0);
+    const own = (await rules(token)).filter((rule) => !everybody.includes(rule)).map((rule) => JSON.parse(rule));
+    expect(own).toEqual([
+      {
+        apiGroups: ['retention.agentdata.io'],
+        resources: ['retentionpolicies/status'],
+        resourceNames: ['own'],
+        verbs: ['patch'],
+      },
+    ]);
+  });
+
+  const builtIn = (kind: string, plural: string, apiVersion = 'v1'): Resource<KubernetesObject> => ({
+    apiVersion,
+    kind,
+    plural,
+    namespaced: true,
+  });
+  const secrets = builtIn('Secret', 'secrets');
+  const configMaps = builtIn('ConfigMap', 'configmaps');
+  const all: Resource<KubernetesObject>[] = [...Object.values(resources), secrets, configMaps];
+  type Attempt = (client: Client, namespace: string) => Promise<unknown>;
+  const attempts: [string, Attempt][] = [
+    ...all.map(({ plural }, index): [string, Attempt] => [
+      `list ${plural}`,
+      (own, namespace) => own.list(all[index]!, { namespace }),
+    ]),
+    ...all.map(({ plural }, index): [string, Attempt] => [`list all ${plural}`, (own) => own.list(all[index]!)]),
+    ...all.map(({ plural }, index): [string, Attempt] => [
+      `create ${plural}`,
+      (own, namespace) => own.create(all[index]!, { metadata: { name: 'tried', namespace } }),
+    ]),
+    ['get its policy', (own, namespace) => own.get(resources.policies, { namespace, name: 'own' })],
+    ['get its Secret', (own, namespace) => own.get(secrets, { namespace, name: 'own-db' })],
+    ['get the CA of the cluster', (own, namespace) => own.get(configMaps, { namespace, name: 'kube-root-ca.crt' })],
+    [
+      'patch the spec of its policy',
+      (own, namespace) =>
+        own.apply(resources.policies, { metadata: { namespace, name: 'own' }, spec: { suspend: true } }, applyOptions),
+    ],
+    [
+      'patch the status of another policy',
+      (own, namespace) =>
+        own.apply(
+          resources.policies,
+          { metadata: { namespace, name: 'other' }, status },
+          { ...applyOptions, subresource: 'status' },
+        ),
+    ],
+    ['delete its policy', (own, namespace) => own.delete(resources.policies, { namespace, name: 'own' })],
+    ['delete its CronJob', (own, namespace) => own.delete(resources.cronJobs, { namespace, name: 'own-cleanup' })],
+    ['delete its Secret', (own, namespace) => own.delete(secrets, { namespace, name: 'own-db' })],
+    [
+      'give itself rights',
+      (own, namespace) => own.apply(resources.roles, { metadata: { namespace, name: 'retention-own' } }, applyOptions),
+    ],
+  ];
+
+  test.for(attempts)('that may not %s', async ([, attempt]) => {
+    const error = await attempt(client, runs.namespace).then(
+      () => undefined,
+      (thrown: ApiError) => thrown,
+    );
+    expect(error).toMatchObject({ name: 'ApiError', status: 403, reason: 'Forbidden' });
+  });
+});
+
+describe('the password', () => {
+  /** As it is, and as it travels in a URI, in JSON and in a Secret. */
+  const forms = [
+    runPassword,
+    encodeURIComponent(runPassword),
+    encodeURI(runPassword),
+    JSON.stringify(runPassword).slice(1, -1),
+    Buffer.from(runPassword).toString('base64'),
+    runPassword.split('@')[0]!,
+    runPassword.slice(-8),
+  ];
+  const found = (text: string) => forms.filter((form) => text.includes(form));
+
+  test('is in no status, Event, object, log or command line, however a run ends', async () => {
+    const broken = { pw: runPassword };
+    const secrets: Record<string, (login: Login) => object> = {
+      succeeds: (login) => ({ uri: uriOf(login) }),
+      refused: (login) => ({ ...login, user: 'nobody-of-that-name' }),
+      'wrong-uri': ({ host }) => ({ uri: `postgresql://user:${runPassword}@${host}/agents` }),
+      'not-encoded': ({ host }) => ({ uri: `postgresql://user:1?${runPassword}@${host}/agents` }),
+      'wrong-scheme': (login) => ({ uri: uriOf(login).replace('postgresql', 'mysql') }),
+      'wrong-parameter': (login) => ({ uri: `${uriOf(login)}?passfile=${encodeURIComponent(runPassword)}` }),
+      'wrong-sslmode': (login) => ({ uri: `${uriOf(login)}?sslmode=prefer` }),
+      'wrong-port': (login) => ({ ...login, port: 'none' }),
+      'wrong-key': () => broken,
+      unreachable: (login) => ({ uri: uriOf({ ...login, port: '1' }) }),
+    };
+    const ended = Object.entries(secrets).map(async ([name, secret]) => {
+      await applyPolicy(name, secret);
+      const { run } = await runs.runNow(name);
+      expect(run.result, name).toBe(name === 'succeeds' ? 'Succeeded' : 'Failed');
+      return run.id;
+    });
+    const killed = async () => {
+      await applyPolicy('killed', (login) => ({ uri: uriOf(login) }), pausing);
+      const pod = await runningPod('killed');
+      await eventually('the first batch', async () =>
+        (await runs.node.logs(runs.namespace, pod)).includes('run starts'),
+      );
+      const pid = String(runs.node.pid(runs.namespace, pod));
+      const { stdout: commandLines } = await promisify(execFile)('ps', ['-ww', '-e', '-o', 'pid=,args=']);
+      const own = commandLines.split('\n').filter((line) => line.trim().startsWith(`${pid} `));
+      expect(own.join()).toContain('src/main.ts run');
+      expect(found(commandLines)).toEqual([]);
+      await runs.node.kill(runs.namespace, pod);
+      const [job] = await runs.jobs('killed');
+      await runs.result('killed', job!.metadata!.name!);
+      return job!.metadata!.name!;
+    };
+    const ids = await Promise.all([...ended, killed()]);
+
+    const kinds = 'retentionpolicies,cronjobs,jobs,pods,events,serviceaccounts,roles,rolebindings,configmaps';
+    const objects = await runs.kubectl(['get', kinds, '-o', 'json', '--show-managed-fields']);
+    for (const id of ids) expect(objects, 'the run left its traces').toContain(id);
+    expect(found(objects)).toEqual([]);
+    expect(found(runs.controllerLog)).toEqual([]);
+    expect(runs.controllerLog).toContain('RetentionPolicy');
+    for (const id of ids) {
+      const [pod] = await runs.pods(id);
+      const log = await runs.node.logs(runs.namespace, pod!.metadata!.name!);
+      expect(log).toContain('run starts');
+      expect(found(log), `log of ${id}`).toEqual([]);
+    }
+    // The search finds what is there.
+    expect(found(await runs.kubectl(['get', 'secrets', '-o', 'json'])).length).toBeGreaterThan(0);
+  });
+});
