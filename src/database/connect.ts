@@ -70,6 +70,9 @@ function explain(config: DatabaseConfig, error: NodeJS.ErrnoException): string {
   if (code === 'ETIMEDOUT' || /timeout expired/.test(error.message)) {
     return `no answer from ${at} within ${config.connectTimeoutMs / 1000} s; check host and port in ${config.source}, and network policies`;
   }
+  if (code === '28000' && config.tls.mode === 'disable') {
+    return `the server at ${at} refused user "${config.user}" without TLS (${error.message}); if it demands TLS, set the TLS mode to require or stricter (spec.database.tls.mode, or sslmode)`;
+  }
   if (code === '28P01' || code === '28000') {
     return `the server at ${at} refused the login of user "${config.user}" (${error.message}); check user and password in ${config.source}`;
   }

@@ -56,10 +56,12 @@ async function readCa(ca: NonNullable<MountedCredentials['ca']>): Promise<string
       `Secret ${ca.secretName} (spec.database.tls.caSecretRef) does not exist or has no key ${ca.key}`,
     );
   }
+  return certificate(pem, `Secret ${ca.secretName}, key ${ca.key}`);
+}
+
+function certificate(pem: string, source: string): string {
   if (!pem.includes('-----BEGIN CERTIFICATE-----')) {
-    throw new ConfigurationError(
-      `Secret ${ca.secretName}, key ${ca.key}: no PEM certificate: it must have a line -----BEGIN CERTIFICATE-----`,
-    );
+    throw new ConfigurationError(`${source}: no PEM certificate: it must have a line -----BEGIN CERTIFICATE-----`);
   }
   return pem;
 }
@@ -123,11 +125,10 @@ function locationFromEnvironment(env: Readonly<Record<string, string | undefined
 }
 
 async function readCaFile(file: string): Promise<string> {
-  try {
-    return await readFile(file, 'utf8');
-  } catch (cause) {
+  const pem = await readFile(file, 'utf8').catch((cause) => {
     throw new ConfigurationError(`the CA certificate ${file} cannot be read`, { cause });
-  }
+  });
+  return certificate(pem, file);
 }
 
 function complete(location: DatabaseLocation, source: string, mode?: TlsMode, ca?: string): DatabaseConfig {
