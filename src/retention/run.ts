@@ -44,13 +44,16 @@ export async function runRetention(options: RunOptions): Promise<RunResult> {
   }
 }
 
+/** Never negative, should the machine's clock be set back meanwhile. */
+const secondsBetween = (started: Date, ended: Date) => Math.max(0, ended.getTime() - started.getTime()) / 1000;
+
 function runResult(options: RunOptions, started: Date, { result, operations, notes }: Outcome): RunResult {
   const ended = options.now();
   return cutTexts({
     ...options.identity,
     startTime: started.toISOString(),
     completionTime: ended.toISOString(),
-    durationSeconds: (ended.getTime() - started.getTime()) / 1000,
+    durationSeconds: secondsBetween(started, ended),
     result,
     rows: operations.reduce((sum, operation) => sum + rowsOf(operation), 0),
     operations,
@@ -128,7 +131,7 @@ async function runOperation(
   session: Session,
   stop: AbortSignal,
 ): Promise<OperationResult> {
-  const started = options.now().getTime();
+  const started = options.now();
   const progress: WalkProgress = { changes: emptied(expected), batches: 0, skipped: 0, stopped: false };
   const due = rowsOf(expected);
   const limits = {
@@ -157,7 +160,7 @@ async function runOperation(
     ...progress.changes,
     skipped: progress.skipped,
     batches: progress.batches,
-    durationSeconds: (options.now().getTime() - started) / 1000,
+    durationSeconds: secondsBetween(started, options.now()),
     ...(message === undefined ? {} : { message }),
     ...(error === undefined ? {} : { error }),
   };

@@ -2,11 +2,12 @@ import { afterEach, describe, expect, test } from 'vitest';
 import { effectiveRetention } from '../../src/api/effective.ts';
 import type { RunResult } from '../../src/api/run-result.ts';
 import { cleanupOperations } from '../../src/api/spec.ts';
+import { ConfigurationError } from '../../src/database/config.ts';
 import { acquireRunLock } from '../../src/database/run-lock.ts';
 import { agentTables, checksums } from '../support/data/checksum.ts';
 import { filledDatabase, instant } from '../support/data/filled.ts';
 import type { TestDatabase } from '../support/postgres/database.ts';
-import { connector, type RunOverrides, run, statistics } from '../support/retention.ts';
+import { connector, intercepting, type RunOverrides, run, statistics } from '../support/retention.ts';
 
 let database: TestDatabase;
 afterEach(() => database?.drop());
@@ -99,27 +100,32 @@ test('where everything is read-only, dry run and statistics work, and a real run
   expect(await checksums(client)).toEqual(before);
 });
 
+test('a server that says it is a standby takes dry runs and statistics, and refuses real runs', async () => {
+  database = await filledDatabase('no-action');
+  const client = await database.client();
+  const before = await checksums(client);
+  const connect = intercepting(database.url, (sql) => sql.replace('pg_is_in_recovery()', 'true'));
+  await expect(run(database, { instant, connect })).rejects.toThrow(ConfigurationError);
+  await expect(run(database, { instant, connect })).rejects.toThrow(/standby.*connect to the primary/);
+  expect(await checksums(client)).toEqual(before);
+  expect(await run(database, { instant, connect, dryRun: true })).toMatchObject({ result: 'DryRun' });
+  expect(await statistics(database, { connect })).toMatchObject({ recordCounts: { sessions: { rows: 100 } } });
+});
+
 test('a dry run of one snapshot does not see what others commit meanwhile', async () => {
   database = await filledDatabase('no-action');
   const other = await database.client();
   const quiet = await run(database, { instant, dryRun: true, preset: 'Development' });
-  const open = connector(database.url);
   let committed = false;
-  const connect = async () => {
-    const client = await open();
-    const query = client.query.bind(client) as (...args: unknown[]) => Promise<unknown>;
+  const connect = intercepting(database.url, async (sql) => {
     // Right after the first count, another session takes away all that is due.
-    client.query = (async (...args: unknown[]) => {
-      const answer = await query(...args);
-      if (!committed && /as closed/.test(String(args[0]))) {
-        committed = true;
-        await other.query('delete from agentinstructionacknowledgement');
-        await other.query('delete from agentinstruction');
-      }
-      return answer;
-    }) as typeof client.query;
-    return client;
-  };
+    if (!committed && /as archived/.test(sql)) {
+      committed = true;
+      await other.query('delete from agentinstructionacknowledgement');
+      await other.query('delete from agentinstruction');
+    }
+    return sql;
+  });
   const dry = await run(database, { instant, dryRun: true, connect });
   expect(committed).toBe(true);
   expect(said(dry)).toEqual({ ...said(quiet), policy: effectiveRetention({ preset: 'Development' }) });

@@ -1,11 +1,10 @@
-import { afterEach, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { checksums } from '../support/data/checksum.ts';
 import { filledDatabase, instant } from '../support/data/filled.ts';
 import { createDatabase, type TestDatabase } from '../support/postgres/database.ts';
 import { type RunOverrides, run } from '../support/retention.ts';
 
 let database: TestDatabase;
-afterEach(() => database?.drop());
 
 /** Fails unless the run is blocked, by this sentence, without a change; a dry run must say the same. */
 async function expectBlocked(overrides: RunOverrides, sentence: string): Promise<void> {
@@ -29,6 +28,8 @@ async function expectAllowed(overrides: RunOverrides): Promise<void> {
 }
 
 describe('guard.maxRowsPerRun', () => {
+  afterEach(() => database?.drop());
+
   test('counts what is deleted or archived in all operations, and not closed connections', async () => {
     database = await filledDatabase('no-action');
     const dry = await run(database, { instant, dryRun: true });
@@ -52,10 +53,15 @@ describe('guard.maxRowsPerRun', () => {
 });
 
 describe('guard.maxPercentOfTable', () => {
-  /** A database in which `due` of `all` sessions, instructions and acknowledgements are due, and every connection is. */
-  async function share(due: number, all: number): Promise<void> {
+  beforeAll(async () => {
     database = await createDatabase({ template: 'no-action' });
+  });
+  afterAll(() => database?.drop());
+
+  /** Makes `due` of `all` sessions, instructions and acknowledgements due, and every connection. */
+  async function share(due: number, all: number): Promise<void> {
     const client = await database.client();
+    await client.query('truncate agentsession, agentinstruction, agentconnection, agentinstructionacknowledgement');
     const time = `case when n <= ${due} then timestamp '2001-01-01' else '2026-11-23' end`;
     const numbers = `from generate_series(1, ${all}) n`;
     await client.query(

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { runResultSchema } from '../../src/api/run-result.ts';
 import { cleanupOperations } from '../../src/api/spec.ts';
 import { filledDatabase, instant } from '../support/data/filled.ts';
 import { run } from '../support/retention.ts';
@@ -89,4 +90,20 @@ describe('the gate of acknowledgements', () => {
       await database.drop();
     }
   });
+});
+
+test('a result fits the schema of the status, also when the machine’s clock is set back meanwhile', async () => {
+  const database = await filledDatabase('no-action');
+  try {
+    let time = Date.parse(instant);
+    const now = () => {
+      time -= 1_000;
+      return new Date(time);
+    };
+    const result = await run(database, { instant, now });
+    expect(result).toMatchObject({ result: 'Succeeded', durationSeconds: 0 });
+    expect(runResultSchema.parse(result)).toEqual(result);
+  } finally {
+    await database.drop();
+  }
 });

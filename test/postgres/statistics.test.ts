@@ -2,12 +2,10 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { effectiveRetention } from '../../src/api/effective.ts';
 import { presetNames } from '../../src/api/presets.ts';
 import { statisticsSchema } from '../../src/api/run-result.ts';
-import { Session } from '../../src/database/session.ts';
-import { collectStatistics } from '../../src/retention/statistics.ts';
 import { checksums } from '../support/data/checksum.ts';
 import { filledDatabase } from '../support/data/filled.ts';
 import { createDatabase, type TestDatabase } from '../support/postgres/database.ts';
-import { connector, run, statistics } from '../support/retention.ts';
+import { intercepting, run, statistics } from '../support/retention.ts';
 import { snapshot, tableOf } from '../support/retention-oracle.ts';
 
 const kinds = Object.entries(tableOf) as [keyof typeof tableOf, string][];
@@ -115,41 +113,23 @@ describe('statistics', () => {
 
   test('a table that takes too long to count is estimated, and the rest is exact', async () => {
     database = await filledDatabase('no-action');
-    const open = connector(database.url);
-    const session = new Session(async () => {
-      const client = await open();
-      const query = client.query.bind(client) as (...args: unknown[]) => Promise<unknown>;
-      // As if agentinstruction were so large that whatever reads its rows takes a minute.
-      client.query = ((sql: string, ...rest: unknown[]) =>
-        query(
-          sql.replace(/from ("public"\."agentinstruction")/, 'from (select pg_sleep(60)) slow, $1'),
-          ...rest,
-        )) as typeof client.query;
-      return client;
+    // As if agentinstruction were so large that whatever reads its rows takes a minute.
+    const connect = intercepting(database.url, (sql) =>
+      sql.replace(/from ("public"\."agentinstruction")/, 'from (select pg_sleep(60)) slow, $1'),
+    );
+    const collected = await statistics(database, { connect, countTimeoutMs: 1_000 });
+    expect(collected.recordCounts).toMatchObject({
+      sessions: { rows: 100 },
+      instructions: { rows: 2_000, estimated: true },
+      connections: { rows: 300 },
     });
-    try {
-      const collected = await collectStatistics(session, {
-        schema: 'public',
-        timestampTimeZone: 'UTC',
-        retention: effectiveRetention({ preset: 'Development' }),
-        lockTimeoutMs: 2_000,
-        countTimeoutMs: 500,
-      });
-      expect(collected.recordCounts).toMatchObject({
-        sessions: { rows: 100 },
-        instructions: { rows: 2_000, estimated: true },
-        connections: { rows: 300 },
-      });
-      expect(collected.recordCounts.sessions).not.toHaveProperty('estimated');
-      expect(collected.due.instructions).toBeUndefined();
-      expect(collected.due.sessions).toBeGreaterThan(0);
-      expect(collected.oldest.instructions).toBeUndefined();
-      expect(collected.oldest.acknowledgements).toBeDefined();
-      expect(collected.tableSizes.instructions?.bytes).toBeGreaterThan(0);
-      expect(collected.uncovered.instructions).toBeUndefined();
-      expect(collected.uncovered.sessions).toHaveLength(1);
-    } finally {
-      await session.close();
-    }
+    expect(collected.recordCounts.sessions).not.toHaveProperty('estimated');
+    expect(collected.due.instructions).toBeUndefined();
+    expect(collected.due.sessions).toBeGreaterThan(0);
+    expect(collected.oldest.instructions).toBeUndefined();
+    expect(collected.oldest.acknowledgements).toBeDefined();
+    expect(collected.tableSizes.instructions?.bytes).toBeGreaterThan(0);
+    expect(collected.uncovered.instructions).toBeUndefined();
+    expect(collected.uncovered.sessions).toHaveLength(1);
   });
 });

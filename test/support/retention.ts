@@ -4,7 +4,7 @@ import type { PresetName } from '../../src/api/presets.ts';
 import type { RunResult } from '../../src/api/run-result.ts';
 import { cleanupOperations, guardSchema, limitsSchema } from '../../src/api/spec.ts';
 import { parseDatabaseUri } from '../../src/database/config.ts';
-import { connect } from '../../src/database/connect.ts';
+import { connect as openConnection } from '../../src/database/connect.ts';
 import { Session } from '../../src/database/session.ts';
 import type { Guard } from '../../src/retention/guard.ts';
 import type { RunOptions } from '../../src/retention/options.ts';
@@ -47,8 +47,11 @@ export function run(database: Pick<TestDatabase, 'url'>, overrides: RunOverrides
 }
 
 /** Statistics of a test's database, by the preset Development unless said otherwise. */
-export async function statistics(database: Pick<TestDatabase, 'url'>, overrides: Partial<StatisticsOptions> = {}) {
-  const session = new Session(connector(database.url));
+export async function statistics(
+  database: Pick<TestDatabase, 'url'>,
+  { connect = connector(database.url), ...overrides }: Partial<StatisticsOptions> & Pick<RunOverrides, 'connect'> = {},
+) {
+  const session = new Session(connect);
   try {
     return await collectStatistics(session, {
       schema: 'public',
@@ -67,5 +70,20 @@ export async function statistics(database: Pick<TestDatabase, 'url'>, overrides:
 export function connector(url: string, applicationName = 'retention test'): () => Promise<pg.Client> {
   const location = parseDatabaseUri(url, 'the test');
   return () =>
-    connect({ ...location, source: 'the test', connectTimeoutMs: 10_000, tls: { mode: 'disable' } }, applicationName);
+    openConnection(
+      { ...location, source: 'the test', connectTimeoutMs: 10_000, tls: { mode: 'disable' } },
+      applicationName,
+    );
+}
+
+/** Opens connections as `connector` does; each statement waits for `change`, and is what that makes of it. */
+export function intercepting(url: string, change: (sql: string) => string | Promise<string>): () => Promise<pg.Client> {
+  const open = connector(url);
+  return async () => {
+    const client = await open();
+    const query = client.query.bind(client) as (...args: unknown[]) => Promise<unknown>;
+    client.query = (async (sql: string, ...rest: unknown[]) =>
+      query(await change(sql), ...rest)) as typeof client.query;
+    return client;
+  };
 }
