@@ -2,10 +2,11 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { acquireRunLock } from '../../src/database/run-lock.ts';
 import { checksums } from '../support/data/checksum.ts';
 import { addConnection, addInstructions, countOf } from '../support/data/due-rows.ts';
+import { databaseFailures } from '../support/database-failures.ts';
 import { eventually } from '../support/eventually.ts';
 import { useCluster } from '../support/kubernetes/cluster.ts';
 import { conditionOf } from '../support/policies.ts';
-import { type RunDatabase, type RunServer, startRunServer } from '../support/postgres/run-database.ts';
+import { type RunDatabase, type RunServer, startRunServer, uriOf } from '../support/postgres/run-database.ts';
 import { connector } from '../support/retention.ts';
 import { entryOf, Runs } from '../support/runs.ts';
 
@@ -160,7 +161,7 @@ test.concurrent('a job that succeeds neither removes nor hides what another one 
       { name: 'heartbeat', operations: ['connections'] },
       { name: 'nightly', operations: ['instructions'] },
     ],
-    statistics: { schedule: '0 * * * *' },
+    statistics: { schedule: '0 0 1 1 *' },
   });
   await addConnection(database.pool);
   await addInstructions(database.pool, 2);
@@ -197,3 +198,47 @@ test.concurrent('a job that succeeds neither removes nor hides what another one 
   expect(conditionOf(after, 'LastRunSucceeded')).toMatchObject({ status: 'True' });
   expect(await runs.columns('jobs')).toMatchObject({ RESULT: 'Succeeded', ROWS: '2', 'LAST RUN SUCCEEDED': 'True' });
 });
+
+test.concurrent.for(databaseFailures)(
+  '$name: said in status, columns and an Event; put right, the next run clears it',
+  async ({ name, words, exitCode, secret = (right) => right, caSecret = rightCa, sql }) => {
+    const database = await server.createDatabase();
+    await addConnection(database.pool);
+    const wrong = [await secret(database.login), await caSecret()];
+    if (wrong[0]) await runs.applySecret(`${name}-db`, wrong[0]);
+    if (wrong[1]) await runs.applySecret(`${name}-ca`, wrong[1]);
+    if (sql) await database.pool.query(sql.breaks);
+    await runs.applyPolicy(name, {
+      database: { tls: { caSecretRef: { name: `${name}-ca` } } },
+      jobs: [{ name: 'cleanup', operations: ['connections'] }],
+    });
+
+    const { run, status } = await runs.runNow(name);
+    expect(run).toMatchObject({ result: 'Failed', rows: 0 });
+    expect(run.message).toMatch(words);
+    expect(await runs.exitCode(run.id)).toBe(exitCode);
+    const failed = conditionOf(status, 'LastRunSucceeded')!;
+    expect(failed).toMatchObject({ status: 'False', reason: 'RunFailed' });
+    expect(failed.message).toMatch(words);
+    expect(conditionOf(status, 'Ready')).toMatchObject({ status: 'True' });
+    expect(conditionOf(status, 'Stalled')).toBeUndefined();
+    await runs.event(name, 'RunFailed', words);
+    const columns = await runs.columns(name);
+    expect(columns).toMatchObject({ READY: 'True', RESULT: 'Failed', ROWS: '0', 'LAST RUN SUCCEEDED': 'False' });
+    expect(columns.MESSAGE).toMatch(words);
+
+    if (sql) await database.pool.query(sql.repairs);
+    await runs.applySecret(`${name}-db`, { uri: uriOf(database.login) });
+    await runs.applySecret(`${name}-ca`, { 'ca.crt': server.ca });
+    const { run: repaired, status: after } = await runs.runNow(name);
+    expect(repaired).toMatchObject({ result: 'Succeeded', rows: 1 });
+    expect(await countOf(database.pool, 'agentconnection', `status = 'timeout'`)).toBe(1);
+    expect(conditionOf(after, 'LastRunSucceeded')).toMatchObject({ status: 'True', reason: 'RunsSucceeded' });
+    expect(entryOf(after)!.lastFailure).toBeUndefined();
+    expect(await runs.columns(name)).toMatchObject({ RESULT: 'Succeeded', ROWS: '1', 'LAST RUN SUCCEEDED': 'True' });
+  },
+);
+
+async function rightCa(): Promise<object> {
+  return { 'ca.crt': server.ca };
+}
