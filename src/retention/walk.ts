@@ -44,8 +44,7 @@ export async function walk(
 ): Promise<void> {
   const settings = { schema, lockTimeoutMs: limits.lockTimeoutMs, statementTimeoutMs: limits.statementTimeoutMs };
   const locked: string[] = [];
-  // Less than every key: a row comparison is decided by its first column.
-  let position: Key | { id: null; age: string } = { age: '-infinity', id: null };
+  let position: Key | undefined;
   for (;;) {
     if (stop.aborted) return markStopped(progress, locked.length);
     const batch = await session.transaction(settings, async (client) => {
@@ -86,21 +85,16 @@ function record(progress: WalkProgress, changes: Changes, onBatch: (progress: Wa
 }
 
 /** The next due rows past a position, locked or not: the window of a batch. None left means the walk is over. */
-async function look(
-  client: pg.Client,
-  o: Operation,
-  after: { age: string; id: string | null },
-  limit: number,
-): Promise<Key[]> {
+async function look(client: pg.Client, o: Operation, after: Key | undefined, limit: number): Promise<Key[]> {
   const n = o.dueParameters.length;
   const { rows } = await client.query<Key>(
     `select t.${o.primaryKey}::text as id, t.${o.ageColumn}::text as age
        from ${o.table} t
       where ${o.due}
-        and (t.${o.ageColumn}, t.${o.primaryKey}) > ($${n + 1}, $${n + 2})
+        ${past(o, after, n + 2)}
       order by t.${o.ageColumn}, t.${o.primaryKey}
-      limit $${n + 3}`,
-    [...o.dueParameters, after.age, after.id, limit],
+      limit $${n + 1}`,
+    [...o.dueParameters, limit, ...parametersOf(after)],
   );
   return rows;
 }
@@ -112,7 +106,7 @@ async function look(
 async function lock(
   client: pg.Client,
   o: Operation,
-  after: { age: string; id: string | null },
+  after: Key | undefined,
   end: Key,
   limit: number,
 ): Promise<string[]> {
@@ -121,15 +115,22 @@ async function lock(
     `select t.${o.primaryKey}::text as id
        from ${o.table} t
       where ${o.due}
-        and (t.${o.ageColumn}, t.${o.primaryKey}) > ($${n + 1}, $${n + 2})
-        and (t.${o.ageColumn}, t.${o.primaryKey}) <= ($${n + 3}, $${n + 4})
+        and (t.${o.ageColumn}, t.${o.primaryKey}) <= ($${n + 2}, $${n + 3})
+        ${past(o, after, n + 4)}
       order by t.${o.ageColumn}, t.${o.primaryKey}
-      limit $${n + 5}
+      limit $${n + 1}
         for update of t skip locked`,
-    [...o.dueParameters, after.age, after.id, end.age, end.id, limit],
+    [...o.dueParameters, limit, ...parametersOf(end), ...parametersOf(after)],
   );
   return rows.map((row) => row.id);
 }
+
+/** SQL for keys past a position, given as parameters from `first` on. The start is before every key, -infinity too. */
+function past(o: Operation, position: Key | undefined, first: number): string {
+  return position === undefined ? '' : `and (t.${o.ageColumn}, t.${o.primaryKey}) > ($${first}, $${first + 1})`;
+}
+
+const parametersOf = (position: Key | undefined) => (position === undefined ? [] : [position.age, position.id]);
 
 /** One row that was locked before, in a transaction of its own: waits for it up to the lock timeout. */
 async function retryLocked(

@@ -218,3 +218,32 @@ test('without an instant of its own a run takes the clock of the database, once'
     { archived_at: expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$/), within: true },
   ]);
 });
+
+test.each(['no-action', 'older'] as const)(
+  'rows as old as -infinity are due too, schema variant %s',
+  async (template) => {
+    database = await createDatabase({ template });
+    const client = await database.client();
+    for (const time of ['-infinity', '-infinity', '-infinity', '0044-03-15 12:00:00 BC', 'infinity']) {
+      await client.query(
+        `with session as (
+         insert into agentsession (session_id, agent_id, status, ended_at, experimental_parameters)
+         values (gen_random_uuid()::text, 'agent', 'completed', $1, '{"dose": 1}') returning session_id
+       ), connection as (
+         insert into agentconnection (connection_id, session_id, agent_id, last_heartbeat_at)
+         select session_id, session_id, 'agent', $1 from session
+       ), instruction as (
+         insert into agentinstruction (session_id, agent_id, instruction_type, status, created_at)
+         select session_id, 'agent', 'move', 'completed', $1 from session returning instruction_id
+       )
+       insert into agentinstructionacknowledgement (instruction_id, agent_id, session_id, status, created_at)
+       select instruction_id, 'agent', 'session', 'processed', $1 from instruction`,
+        [time],
+      );
+    }
+    const dry = await run(database, { dryRun: true, retention: { batchSize: 2 } });
+    const real = await run(database, { retention: { batchSize: 2 } });
+    expect(dry).toMatchObject({ rows: 16 });
+    expect(real).toMatchObject({ result: 'Succeeded', rows: 16, operations: Array(4).fill({ batches: 2 }) });
+  },
+);
