@@ -23,6 +23,8 @@ export interface StatisticsOptions {
   lockTimeoutMs: number;
   /** Time that one count may take before an estimate stands in for it. */
   countTimeoutMs: number;
+  /** When aborted, a statement that was cancelled ends it all with that error. */
+  stop?: AbortSignal;
 }
 
 /** Sizes, ages and rows due, read in one read-only snapshot; works on a standby too. */
@@ -34,6 +36,7 @@ export async function collectStatistics(session: Session, options: StatisticsOpt
     readOnlySnapshot: true,
   };
   return session.transaction(settings, async (client) => {
+    const { stop } = options;
     const tables = tablesIn(options.schema);
     const types = await columnTypes(client, options.schema);
     const observedAt = await readClock(client);
@@ -50,18 +53,18 @@ export async function collectStatistics(session: Session, options: StatisticsOpt
       uncovered: {},
     };
     for (const [kind, table] of kinds) {
-      statistics.recordCounts[kind] = await countRows(client, tables[table]);
+      statistics.recordCounts[kind] = await countRows(client, stop, tables[table]);
       const type = types.get(`${tableNames[table]}.created_at`)!;
-      statistics.oldest[kind] = await unlessTooLong(client, () =>
+      statistics.oldest[kind] = await unlessTooLong(client, stop, () =>
         oldest(client, tables[table], type, options.timestampTimeZone),
       );
-      const due = await unlessTooLong(client, () => countDue(client, operations[kind]));
+      const due = await unlessTooLong(client, stop, () => countDue(client, operations[kind]));
       statistics.due[kind] = due === undefined ? undefined : rowsOf(due);
     }
     await addSizes(client, options.schema, statistics);
     statistics.uncovered = {
-      sessions: await uncovered(client, operations.sessions, options.retention.statuses.sessions),
-      instructions: await uncovered(client, operations.instructions, options.retention.statuses.instructions),
+      sessions: await uncovered(client, stop, operations.sessions, options.retention.statuses.sessions),
+      instructions: await uncovered(client, stop, operations.instructions, options.retention.statuses.instructions),
     };
     return statistics;
   });
@@ -70,19 +73,27 @@ export async function collectStatistics(session: Session, options: StatisticsOpt
 const queryCanceled = '57014';
 
 /** Runs a query under a savepoint; undefined if it took longer than the transaction's statement timeout. */
-async function unlessTooLong<T>(client: pg.Client, query: () => Promise<T>): Promise<T | undefined> {
+async function unlessTooLong<T>(
+  client: pg.Client,
+  stop: AbortSignal | undefined,
+  query: () => Promise<T>,
+): Promise<T | undefined> {
   await client.query('savepoint query');
   try {
     return await query();
   } catch (error) {
-    if ((error as { code?: string }).code !== queryCanceled) throw error;
+    if (stop?.aborted || (error as { code?: string }).code !== queryCanceled) throw error;
     await client.query('rollback to savepoint query');
     return undefined;
   }
 }
 
-async function countRows(client: pg.Client, table: string): Promise<{ rows: number; estimated?: boolean }> {
-  const exact = await unlessTooLong(client, () =>
+async function countRows(
+  client: pg.Client,
+  stop: AbortSignal | undefined,
+  table: string,
+): Promise<{ rows: number; estimated?: boolean }> {
+  const exact = await unlessTooLong(client, stop, () =>
     client.query<{ count: string }>(`select count(*) as count from ${table}`),
   );
   if (exact !== undefined) return { rows: Number(exact.rows[0]!.count) };
@@ -125,8 +136,13 @@ async function addSizes(client: pg.Client, schema: string, statistics: Statistic
 }
 
 /** Rows past an operation's age in a status that it does not take: a policy that matches nothing must be seen. */
-async function uncovered(client: pg.Client, operation: Operation, statuses: readonly string[]) {
-  const result = await unlessTooLong(client, () =>
+async function uncovered(
+  client: pg.Client,
+  stop: AbortSignal | undefined,
+  operation: Operation,
+  statuses: readonly string[],
+) {
+  const result = await unlessTooLong(client, stop, () =>
     client.query<{ status: string; rows: string }>(
       `select left(status, 64) as status, count(*) as rows
          from ${operation.table}

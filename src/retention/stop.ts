@@ -15,7 +15,10 @@ export interface Stop {
 }
 
 /** Stops a run when its caller's signal is aborted, when maxDuration is over, or when `for` is called. */
-export function stopOf(options: RunOptions, session: Session): Stop {
+export function stopOf(
+  options: Pick<RunOptions, 'limits' | 'signal' | 'log' | 'cancelAfterMs'>,
+  session: Session,
+): Stop {
   const controller = new AbortController();
   let cancelTimer: NodeJS.Timeout | undefined;
   const stopFor = (reason: string) => {

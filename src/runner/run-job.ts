@@ -15,6 +15,7 @@ import type { Logger } from '../kubernetes/logger.ts';
 import { explainSqlError } from '../retention/errors.ts';
 import { runRetention } from '../retention/run.ts';
 import { collectStatistics } from '../retention/statistics.ts';
+import { stopOf } from '../retention/stop.ts';
 import type { RunnerEnvironment } from './environment.ts';
 
 /** A run's report, and the exit code of its process. */
@@ -38,7 +39,7 @@ export async function runJob(
   try {
     const config = await databaseConfig(environment);
     const report = request.operations.includes('statistics')
-      ? await statisticsReport(environment, config, identity, now)
+      ? await statisticsReport(environment, config, identity, log, now, signal)
       : await runRetention({
           identity,
           operations: request.operations as CleanupOperation[],
@@ -82,10 +83,13 @@ async function statisticsReport(
   { request }: RunnerEnvironment,
   config: DatabaseConfig,
   identity: Pick<RunResult, 'id' | 'job' | 'trigger'>,
+  log: Logger,
   now: () => Date,
+  signal: AbortSignal,
 ): Promise<RunReport> {
   const started = now();
   const session = new Session(() => connect(config, applicationName(request.policy.name, request.job)));
+  const stop = stopOf({ limits: request.limits, signal, log }, session);
   try {
     const statistics = await collectStatistics(session, {
       schema: request.database.schema,
@@ -93,10 +97,15 @@ async function statisticsReport(
       retention: request.retention,
       lockTimeoutMs: milliseconds(request.limits.lockTimeout),
       countTimeoutMs,
+      stop: stop.signal,
     });
     const { message: _none, ...result } = resultWithoutOperations(identity, 'Succeeded', started, now(), '');
     return { ...result, policy: request.retention, statistics };
+  } catch (error) {
+    if (!stop.signal.aborted) throw error;
+    return resultWithoutOperations(identity, 'Partial', started, now(), stop.note);
   } finally {
+    stop.dispose();
     await session.close();
   }
 }

@@ -1,0 +1,53 @@
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+import { ChildProcesses } from './child-processes.ts';
+
+const entry = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
+const root = fileURLToPath(new URL('../..', import.meta.url));
+
+export interface Ended {
+  exitCode: number | null;
+  stdout: string;
+  stderr: string;
+}
+
+export interface RetentionProcess {
+  /** What it has written to standard error so far. */
+  stderr(): string;
+  kill(signal: NodeJS.Signals): void;
+  ended: Promise<Ended>;
+}
+
+/** The program as processes of their own, by the very Node that runs the tests; none outlives them. */
+export class RetentionProcesses {
+  readonly #children = new ChildProcesses();
+
+  /** Starts `retention …` with this environment alone. */
+  start(args: string[], env: Record<string, string> = {}): RetentionProcess {
+    const child = this.#children.spawn(process.execPath, [entry, ...args], {
+      cwd: root,
+      env,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    const texts = { stdout: '', stderr: '' };
+    for (const name of ['stdout', 'stderr'] as const) {
+      child[name]!.setEncoding('utf8').on('data', (text: string) => {
+        texts[name] += text;
+      });
+    }
+    return {
+      stderr: () => texts.stderr,
+      kill: (signal) => void child.kill(signal),
+      ended: once(child, 'close').then(([exitCode]) => ({ exitCode, ...texts })),
+    };
+  }
+
+  /** Runs `retention …` to its end. */
+  run(args: string[], env: Record<string, string> = {}): Promise<Ended> {
+    return this.start(args, env).ended;
+  }
+
+  close(): Promise<void> {
+    return this.#children.close();
+  }
+}
