@@ -22,7 +22,7 @@ export interface RunOverrides extends Partial<Omit<RunOptions, 'retention' | 'gu
 }
 
 /** Options of a run of every operation against a test's database, by the preset Development unless said otherwise. */
-export function runOptions(database: Pick<TestDatabase, 'url'>, overrides: RunOverrides = {}): RunOptions {
+function runOptions(database: Pick<TestDatabase, 'url'>, overrides: RunOverrides = {}): RunOptions {
   const { preset = 'Development', retention, guard, limits, ...rest } = overrides;
   return {
     identity: { id: 'test', job: 'cleanup', trigger: 'CommandLine' },
