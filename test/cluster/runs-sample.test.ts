@@ -3,6 +3,7 @@ import type { V1CronJob } from '@kubernetes/client-node';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { parse, stringify } from 'yaml';
 import type { RunResult } from '../../src/api/run-result.ts';
+import { addConnection, countOf } from '../support/data/due-rows.ts';
 import { generate } from '../support/data/generator.ts';
 import { useCluster } from '../support/kubernetes/cluster.ts';
 import { conditionOf } from '../support/policies.ts';
@@ -170,4 +171,17 @@ test('Pods meet the restricted Pod Security Standard: no warning, where another 
   const refused = await dryRun(pod(lax));
   expect(refused.code).not.toBe(0);
   expect(refused.stderr).toContain('violates PodSecurity "restricted:latest"');
+});
+
+test('a Job made by hand from the CronJob is a run like any other', async () => {
+  const database = await server.createDatabase();
+  await addConnection(database.pool);
+  await runs.applySecret('by-hand-db', database.login);
+  await runs.applyPolicy('by-hand', { jobs: [{ name: 'cleanup', operations: ['connections'] }] });
+  await runs.kubectl(['create', 'job', 'made-by-hand', '--from=cronjob/by-hand-cleanup']);
+  const { run, status } = await runs.result('by-hand', 'made-by-hand');
+  expect(run).toMatchObject({ result: 'Succeeded', rows: 1 });
+  expect(await countOf(database.pool, 'agentconnection', `status = 'timeout'`)).toBe(1);
+  expect(conditionOf(status, 'LastRunSucceeded')).toMatchObject({ status: 'True' });
+  expect(await runs.exitCode('made-by-hand')).toBe(0);
 });
