@@ -1,7 +1,9 @@
 import type { Client } from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { acknowledge } from '../support/data/due-rows.ts';
 import { instant } from '../support/data/filled.ts';
 import { createDatabase, type TestDatabase } from '../support/postgres/database.ts';
+import { blocks, pidOf } from '../support/postgres/sessions.ts';
 import { run } from '../support/retention.ts';
 
 // What archiving makes of every kind of JSON that an ORM leaves behind. `undefined` is SQL NULL.
@@ -95,13 +97,7 @@ async function addInstruction(payload: Json, metadata: Json, acknowledged: boole
     [old, payload, metadata],
   );
   const { instruction_id } = rows[0]!;
-  if (acknowledged) {
-    await client.query(
-      `insert into agentinstructionacknowledgement (instruction_id, agent_id, session_id, status)
-       values ($1, 'agent', 'running', 'received')`,
-      [instruction_id],
-    );
-  }
+  if (acknowledged) await acknowledge(client, instruction_id);
   return instruction_id;
 }
 
@@ -175,6 +171,24 @@ describe('instructions', () => {
       });
     }
   });
+
+  test.each(['read committed', 'serializable'])(
+    'leaves an archived one as it is when its first acknowledgement comes while the run waits for it, default isolation %s',
+    async (isolation) => {
+      const id = await addInstruction(archivedBefore, '{"source": "rules"}', false);
+      const name = client.escapeIdentifier(database.name);
+      await client.query(`alter database ${name} set default_transaction_isolation to '${isolation}'`);
+      const writer = await database.client();
+      await writer.query('begin');
+      await acknowledge(writer, id);
+      const result = run(database, { instant, operations: ['instructions'], limits: { lockTimeout: '30s' } });
+      await blocks(database, await pidOf(writer));
+      await writer.query('commit');
+      expect(await result).toMatchObject({ result: 'Succeeded', operations: [{ archived: 0, deleted: 0 }] });
+      expect(await contentOf(id)).toEqual({ payload: JSON.parse(archivedBefore), metadata: { source: 'rules' } });
+      await client.query(`alter database ${name} reset default_transaction_isolation`);
+    },
+  );
 
   test('deletes one without acknowledgements, archived or not, whatever its content', async () => {
     const contents = [archivedBefore, ...payloadSizes.map(([payload]) => payload)];
