@@ -13,6 +13,9 @@ const dropKey =
   'alter table agentinstructionacknowledgement drop constraint agentinstructionacknowledgement_instruction_id_fkey';
 const dropIndex = 'drop index ix_agentinstructionacknowledgement_instruction_id';
 const addKey = /alter table "public"\."agentinstructionacknowledgement" add foreign key \(instruction_id\) references/;
+const validateKey = /alter table "public"\."agentinstructionacknowledgement" validate constraint "agentinstructionack/;
+const enableTrigger =
+  /alter table "public"\."agentinstruction(acknowledgement)?" enable trigger "RI_ConstraintTrigger_/;
 const addIndex = /create index concurrently on "public"\."agentinstructionacknowledgement" \(instruction_id\)/;
 
 /** What keeps acknowledgements safe, taken away; and the DDL that must be asked for. */
@@ -25,14 +28,18 @@ const unsafe: [what: string, ddl: string[], missing: RegExp[]][] = [
       `alter table agentinstructionacknowledgement
          add foreign key (instruction_id) references agentinstruction (instruction_id) not valid`,
     ],
-    [addKey],
+    [validateKey],
   ],
   [
     'with a foreign key whose check of new acknowledgements is off',
     ['alter table agentinstructionacknowledgement disable trigger all'],
-    [addKey],
+    [enableTrigger, enableTrigger],
   ],
-  ['with a foreign key that deletes do not look at', ['alter table agentinstruction disable trigger all'], [addKey]],
+  [
+    'with a foreign key that deletes do not look at',
+    ['alter table agentinstruction disable trigger all'],
+    [enableTrigger, enableTrigger],
+  ],
   [
     'with a foreign key enforced on replicas only',
     [
@@ -44,7 +51,7 @@ const unsafe: [what: string, ddl: string[], missing: RegExp[]][] = [
          end
        $$`,
     ],
-    [addKey],
+    [enableTrigger, enableTrigger],
   ],
   ['without an index', [dropIndex], [addIndex]],
   [
@@ -68,6 +75,11 @@ const unsafe: [what: string, ddl: string[], missing: RegExp[]][] = [
   [
     'with an index on an expression of it',
     [dropIndex, 'create index on agentinstructionacknowledgement ((instruction_id::text))'],
+    [addIndex],
+  ],
+  [
+    'with an index that only narrows down where to look',
+    [dropIndex, 'create index on agentinstructionacknowledgement using brin (instruction_id uuid_minmax_ops)'],
     [addIndex],
   ],
   ['without both', [dropKey, dropIndex], [addKey, addIndex]],
