@@ -3,6 +3,7 @@ import { Option } from 'commander';
 import { milliseconds } from '../api/duration.ts';
 import { exitCodes, type RunReport, resultWithoutOperations } from '../api/run-result.ts';
 import { type CleanupOperation, cleanupOperations } from '../api/spec.ts';
+import { ConfigurationError } from '../database/config.ts';
 import { connect } from '../database/connect.ts';
 import { configFromCommandLine } from '../database/credentials.ts';
 import { Session } from '../database/session.ts';
@@ -36,12 +37,26 @@ export function addOperationCommands(program: Command): void {
   for (const name of commandNames) {
     const command = program.command(name).description(descriptions[name]);
     addOperationOptions(command).action(async (options: OperationOptions) => {
-      process.exitCode = await operate(name, { ...program.opts<OperationOptions>(), ...options });
+      const general = program.opts<OperationOptions & { operation?: CommandName }>();
+      if (general.operation !== undefined) {
+        throw new ConfigurationError(`--operation ${general.operation} and the command ${name}: give one of them`);
+      }
+      process.exitCode = await operate(name, { ...general, ...options });
     });
   }
   addOperationOptions(program)
     .addOption(new Option('--operation <name>', 'operation to run (default: stats)').choices(commandNames))
-    .action(async (options: OperationOptions & { operation?: CommandName }) => {
+    .argument('[command]')
+    .usage('[options] [command]')
+    .action(async (unknown: string | undefined, options: OperationOptions & { operation?: CommandName }) => {
+      if (unknown !== undefined) {
+        const names = program
+          .createHelp()
+          .visibleCommands(program)
+          .map((command) => command.name())
+          .join(', ');
+        throw new ConfigurationError(`unknown command "${unknown}"; the commands are ${names}`);
+      }
       process.exitCode = await operate(options.operation ?? 'stats', options);
     });
 }

@@ -1,0 +1,410 @@
+import { execFile } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { parse, stringify } from 'yaml';
+import { type RunReport, runReportSchema } from '../../src/api/run-result.ts';
+import { cleanupOperations } from '../../src/api/spec.ts';
+import { policyOf } from '../../src/cli/policy-options.ts';
+import {
+  addConnection,
+  addInstruction,
+  addInstructions,
+  addOldAcknowledgements,
+  countOf,
+  emptyTables,
+} from '../support/data/due-rows.ts';
+import { eventually } from '../support/eventually.ts';
+import { createDatabase, type TestDatabase } from '../support/postgres/database.ts';
+import { createLogin, expectNoSecret, type Login } from '../support/postgres/login.ts';
+import { freePort } from '../support/processes.ts';
+import { RetentionProcesses } from '../support/retention-process.ts';
+
+const processes = new RetentionProcesses();
+let folder: string;
+let database: TestDatabase;
+let login: Login;
+/** The environment that psql reads. */
+let pg: Record<string, string>;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'retention-cli-'));
+  database = await createDatabase({ template: 'no-action' });
+  login = await createLogin(database);
+  const { hostname, port } = new URL(login.url);
+  pg = {
+    PGHOST: hostname,
+    PGPORT: port,
+    PGDATABASE: database.name,
+    PGUSER: login.user,
+    PGPASSWORD: login.password,
+    PGSSLMODE: 'disable',
+  };
+});
+beforeEach(() => emptyTables(database.pool));
+afterAll(async () => {
+  await processes.close();
+  await database?.drop();
+  await login?.drop();
+  await rm(folder, { recursive: true, force: true });
+});
+
+async function retention(args: string[], env = pg) {
+  const ended = await processes.run(args, env);
+  expectNoSecret(ended.stdout, ended.stderr);
+  return ended;
+}
+
+/** Runs a command to its end; its report, as JSON. */
+async function reportOf(args: string[], env = pg): Promise<RunReport & { exitCode: number | null; stderr: string }> {
+  const { stdout, stderr, exitCode } = await retention([...args, '--output', 'json'], env);
+  return { ...runReportSchema.parse(JSON.parse(stdout)), exitCode, stderr };
+}
+
+/** Fails unless the program ended with 2 and one sentence. */
+async function expectRefused(args: string[], sentence: RegExp, env = pg): Promise<void> {
+  const { exitCode, stdout, stderr } = await retention(args, env);
+  expect({ exitCode, stdout }).toEqual({ exitCode: 2, stdout: '' });
+  expect(stderr).toMatch(/^error: [^\n]+\n$/);
+  expect(stderr).not.toMatch(/at .*:\d+/);
+  expect(stderr).toMatch(sentence);
+}
+
+/** The example of the design, but for TLS, which the tests' server does not offer. */
+const example = {
+  apiVersion: 'retention.agentdata.io/v1alpha1',
+  kind: 'RetentionPolicy',
+  metadata: { name: 'smartem', namespace: 'smartem' },
+  spec: {
+    preset: 'ScientificCompliance',
+    retention: {
+      connectionCleanupHours: 48,
+      instructionRetentionDays: 365,
+      completedSessionRetentionDays: 730,
+      acknowledgementRetentionDays: 2555,
+      batchSize: 500,
+      statuses: { sessions: ['completed', 'terminated', 'error', 'ended'] },
+    },
+    database: {
+      secretRef: { name: 'smartem-db' },
+      schema: 'public',
+      timestampTimeZone: 'UTC',
+      tls: { mode: 'verify-full', caSecretRef: { name: 'smartem-db-ca', key: 'ca.crt' } },
+    },
+    schedule: '17 3 * * *',
+    timeZone: 'Europe/London',
+    jobs: [
+      { name: 'heartbeat', schedule: '*/15 * * * *', operations: ['connections'] },
+      { name: 'nightly', operations: ['instructions', 'sessions', 'acknowledgements'] },
+    ],
+    statistics: { schedule: '0 * * * *' },
+    suspend: false,
+    dryRun: false,
+    guard: { maxRowsPerRun: 1_000_000, maxPercentOfTable: 50 },
+    limits: { lockTimeout: '2s', statementTimeout: '60s', maxDuration: '1h', pauseBetweenBatches: '0s' },
+    history: { runs: 10, successfulJobs: 3, failedJobs: 3 },
+  },
+};
+
+let fileCount = 0;
+async function policyFile(spec: Record<string, unknown> = {}): Promise<string> {
+  const database = { ...example.spec.database, tls: undefined };
+  return textFile(stringify({ ...example, spec: { ...example.spec, database, ...spec } }));
+}
+
+async function textFile(text: string): Promise<string> {
+  const path = join(folder, `policy-${++fileCount}.yaml`);
+  await writeFile(path, text);
+  return path;
+}
+
+describe('an operation', () => {
+  const noGuard = () => policyFile({ guard: { maxPercentOfTable: 100 } });
+
+  /** One row due for each of connections and instructions, two for sessions. */
+  async function fill(): Promise<void> {
+    await addConnection(database.pool);
+    await addInstruction(database.pool);
+  }
+
+  test('runs by its name, cleanup runs them all', async () => {
+    const file = await noGuard();
+    await fill();
+    for (const name of cleanupOperations.slice(0, 2)) {
+      const { exitCode, result, rows, job, operations } = await reportOf([name, '--file', file]);
+      expect({ exitCode, result, rows, job }).toEqual({ exitCode: 0, result: 'Succeeded', rows: 1, job: name });
+      expect(operations.map((operation) => operation.name)).toEqual([name]);
+    }
+    expect(await reportOf(['sessions', '--file', file])).toMatchObject({ exitCode: 0, rows: 2 });
+    await fill();
+    expect(await reportOf(['cleanup', '--file', file])).toMatchObject({
+      result: 'Succeeded',
+      rows: 4,
+      message: expect.stringMatching(/acknowledgements are kept/),
+      operations: [{ name: 'connections' }, { name: 'instructions' }, { name: 'sessions' }],
+    });
+  });
+
+  test('takes the form of the service that it replaces', async () => {
+    await fill();
+    expect(await reportOf(['--policy', 'development', '--operation', 'cleanup', '--dry-run'])).toMatchObject({
+      exitCode: 0,
+      result: 'DryRun',
+      rows: 4,
+      policy: { preset: 'Development', instructionRetentionDays: 7 },
+    });
+    const stats = await reportOf([]);
+    expect(stats).toMatchObject({ job: 'stats', policy: { preset: 'ScientificCompliance' } });
+    expect(stats.statistics?.due).toEqual({ sessions: 2, instructions: 1, connections: 1, acknowledgements: 0 });
+  });
+
+  test('takes its options before and after its name, the later one wins', async () => {
+    await fill();
+    expect(await reportOf(['--dry-run', 'cleanup', '--policy', 'development'])).toMatchObject({
+      result: 'DryRun',
+      policy: { preset: 'Development' },
+    });
+    expect(await reportOf(['--policy', 'development', 'cleanup', '--policy', 'scientific', '--dry-run'])).toMatchObject(
+      {
+        policy: { preset: 'ScientificCompliance' },
+      },
+    );
+  });
+
+  test('prints text, JSON and YAML that agree', async () => {
+    await fill();
+    const args = ['cleanup', '--dry-run', '--policy', 'development'];
+    const json = await reportOf(args);
+    const { stdout: yaml } = await retention([...args, '--output', 'yaml']);
+    const { stdout: text } = await retention(args);
+    const steady = ({ rows, result, policy, operations }: RunReport) => ({
+      rows,
+      result,
+      policy,
+      operations: operations.map(({ cutoff: _, ...operation }) => operation),
+    });
+    expect(steady(runReportSchema.parse(parse(yaml)))).toEqual(steady(json));
+    expect(text).toMatch(/^OPERATION +OLDER THAN +CLOSED +ARCHIVED +DELETED +SKIPPED +BATCHES +SECONDS\n/);
+    expect(text).toMatch(/^connections +\S+ \S+ +1 /m);
+    expect(text).toMatch(/^instructions +\S+ \S+ +- +0 +1 /m);
+    expect(text).toMatch(/^DryRun: 4 rows would change, \S+ to \S+/m);
+    expect(text).toMatch(
+      /^Policy Development: connections 4 h, instructions 7 d, sessions 14 d, acknowledgements 30 d/m,
+    );
+  });
+
+  test('prints statistics as text', async () => {
+    await fill();
+    const { stdout } = await retention(['stats']);
+    expect(stdout).toMatch(/^TABLE +ROWS +SIZE +OLDEST +DUE\n/);
+    expect(stdout).toMatch(/^instructions +1 +\d+ kB +1\d{3}-\d\d-\d\dT\S+Z +1$/m);
+  });
+
+  test('acknowledgements by name ignores the seven years, and warns; cleanup keeps to them', async () => {
+    const file = await noGuard();
+    await addOldAcknowledgements(database.pool, await addInstruction(database.pool), 3);
+    expect((await reportOf(['cleanup', '--file', file])).operations).toHaveLength(3);
+    expect(await countOf(database.pool, 'agentinstructionacknowledgement')).toBe(3);
+    const { stderr, operations, exitCode } = await reportOf(['acknowledgements', '--file', file]);
+    expect({ exitCode, operations }).toMatchObject({ exitCode: 0, operations: [{ deleted: 3 }] });
+    expect(stderr).toContain('the audit trail is shorter by 3 acknowledgements');
+  });
+
+  test('shows plain lines of progress where there is no terminal', async () => {
+    await addInstructions(database.pool, 5);
+    const { stderr } = await retention(['instructions', '--file', await noGuard()]);
+    expect(stderr).toBe('instructions: 5 of 5 rows\n');
+  });
+
+  test('that the guard stops ends with 3 and changes nothing', async () => {
+    await fill();
+    const { exitCode, stdout } = await retention(['cleanup']);
+    expect(exitCode).toBe(3);
+    expect(stdout).toMatch(/^Blocked: 0 rows changed/m);
+    expect(stdout).toMatch(/more than guard\.maxPercentOfTable 50/);
+    expect(await countOf(database.pool, 'agentinstruction')).toBe(1);
+  });
+
+  test('that Ctrl-C stops ends with 4 after its batch, and prints what was done', async () => {
+    await addInstructions(database.pool, 5);
+    const file = await policyFile({
+      guard: { maxPercentOfTable: 100 },
+      retention: { batchSize: 1 },
+      limits: { pauseBetweenBatches: '1h' },
+    });
+    const running = processes.start(['instructions', '--file', file, '--output', 'json'], pg);
+    await eventually('a first batch', async () => (await countOf(database.pool, 'agentinstruction')) < 5);
+    running.kill('SIGINT');
+    const { exitCode, stdout, stderr } = await running.ended;
+    expect(exitCode).toBe(4);
+    expect(JSON.parse(stdout)).toMatchObject({ result: 'Partial', rows: 1, message: 'stopped: SIGINT received' });
+    expect(stderr).toContain('warning: stopping: SIGINT received');
+    expect(await countOf(database.pool, 'agentinstruction')).toBe(4);
+  });
+});
+
+describe('a policy in a file', () => {
+  test('applies with its values and its statuses', async () => {
+    const report = await reportOf(['cleanup', '--dry-run', '--file', await policyFile()]);
+    expect(report).toMatchObject({
+      exitCode: 0,
+      policy: { statuses: { sessions: example.spec.retention.statuses.sessions } },
+    });
+  });
+
+  test('applies with its TLS mode: without TLS on the server the example is refused', async () => {
+    const { exitCode, stdout } = await retention(['cleanup', '--file', await textFile(stringify(example))]);
+    expect(exitCode).toBe(1);
+    expect(stdout).toMatch(/offers no TLS; turn it on there/);
+  });
+
+  test.each<[string, Record<string, unknown>, string]>([
+    [
+      'keeps acknowledgements shorter than instructions',
+      { retention: { acknowledgementRetentionDays: 30 } },
+      'spec.retention: acknowledgementRetentionDays must not be less than instructionRetentionDays',
+    ],
+    [
+      'gives a CA that its TLS mode never looks at',
+      { database: { secretRef: { name: 'db' }, tls: { mode: 'require', caSecretRef: { name: 'ca' } } } },
+      'spec.database.tls: mode disable or require never looks at a CA',
+    ],
+    [
+      'names a job statistics',
+      { jobs: [{ name: 'statistics' }] },
+      'spec.jobs.0.name: the job name "statistics" is reserved for spec.statistics (given: "statistics")',
+    ],
+    ['names a job twice', { jobs: [{ name: 'a' }, { name: 'a' }] }, 'spec.jobs: names a job twice'],
+    [
+      'names an operation twice',
+      { jobs: [{ name: 'a', operations: ['sessions', 'sessions'] }] },
+      'spec.jobs.0.operations: names an operation twice',
+    ],
+    ['has an @every schedule', { schedule: '@every 1h' }, 'spec.schedule: @every has no fixed times'],
+    [
+      'has a time zone in its schedule',
+      { schedule: 'TZ=UTC 0 3 * * *' },
+      'spec.schedule: the time zone belongs into spec.timeZone, not into the schedule',
+    ],
+    [
+      'has a limit out of bounds',
+      { limits: { maxDuration: '0s' } },
+      'spec.limits.maxDuration: must be from 1s to 168h (given: "0s")',
+    ],
+    ['has a period out of bounds', { retention: { batchSize: 0 } }, 'spec.retention.batchSize: '],
+    ['has an unknown field', { retain: 1 }, 'Unrecognized key: "retain"'],
+  ])('that %s is refused', async (_, spec, sentence) => {
+    await expect(policyOf({ file: await policyFile(spec) })).rejects.toThrow(sentence);
+  });
+
+  test.each([
+    ['is none', 'kind: ConfigMap\n', /must hold one RetentionPolicy; it holds 0/],
+    ['are two', 'kind: RetentionPolicy\n---\nkind: RetentionPolicy\n', /must hold one RetentionPolicy; it holds 2/],
+    ['is no YAML', 'a: [1\n', /is not YAML: /],
+    [
+      'is of another version',
+      'apiVersion: v2\nkind: RetentionPolicy\n',
+      /apiVersion: .*retention\.agentdata\.io\/v1alpha1/,
+    ],
+  ])('that %s is refused', async (_, text, sentence) => {
+    await expect(policyOf({ file: await textFile(text) })).rejects.toThrow(sentence);
+  });
+
+  test('that is wrong ends with 2 and one sentence, nothing is done', async () => {
+    await addInstruction(database.pool);
+    const file = await policyFile({ retention: { acknowledgementRetentionDays: 30 } });
+    await expectRefused(
+      ['cleanup', '--file', file],
+      /^error: --file .*acknowledgementRetentionDays must not be less than/,
+    );
+    await expectRefused(
+      ['cleanup', '--file', '/nowhere.yaml'],
+      /^error: --file \/nowhere\.yaml cannot be read: ENOENT/,
+    );
+    expect(await countOf(database.pool, 'agentinstruction')).toBe(1);
+  });
+});
+
+describe('bad input ends with 2 and one sentence', () => {
+  test.each<[string, string[], RegExp]>([
+    ['an unknown command', ['clean'], /unknown command "clean"; the commands are cleanup, stats, .*controller$/m],
+    ['an unknown option', ['cleanup', '--force'], /unknown option '--force'/],
+    [
+      'an unknown preset',
+      ['cleanup', '--policy', 'strict'],
+      /'strict' is invalid\. Allowed choices are scientific, development\./,
+    ],
+    [
+      'an unknown operation',
+      ['--operation', 'purge'],
+      /'purge' is invalid\. Allowed choices are cleanup, stats, connections/,
+    ],
+    ['an unknown output', ['stats', '--output', 'xml'], /'xml' is invalid\. Allowed choices are text, json, yaml\./],
+    ['an option without its value', ['stats', '--schema'], /'--schema <name>' argument missing/],
+    [
+      'a command and an operation',
+      ['--operation', 'stats', 'cleanup'],
+      /--operation stats and the command cleanup: give one/,
+    ],
+    [
+      'a preset and a file',
+      ['cleanup', '--policy', 'scientific', '--file', 'x'],
+      /--policy and --file both say which policy/,
+    ],
+    [
+      'a URI of another kind',
+      ['cleanup', '--database-url', 'mysql://u:Xq7zSecret@h/d'],
+      /--database-url: not a PostgreSQL URI/,
+    ],
+    [
+      'a schema without the tables',
+      ['cleanup', '--schema', 'other'],
+      /table agentsession does not exist in schema "other"/,
+    ],
+  ])('for %s', (_, args, sentence) => expectRefused(args, sentence));
+
+  test('for a missing variable', async () => {
+    await expectRefused(['stats'], /no --database-url given, and in the environment: PGHOST is missing/, {});
+    const { PGUSER: _, ...rest } = pg;
+    await expectRefused(['stats'], /PGUSER is missing/, rest);
+    await expectRefused(['stats'], /PGPORT: port must be a number from 1 to 65535 \(given: "x"\)/, {
+      ...pg,
+      PGPORT: 'x',
+    });
+  });
+});
+
+describe('a database', () => {
+  test('is found by a URI, which wins over the PG* variables', async () => {
+    const report = await reportOf(['stats', '--database-url', login.url], { PGHOST: 'database.invalid' });
+    expect(report).toMatchObject({ exitCode: 0, result: 'Succeeded' });
+  });
+
+  test('that cannot be reached ends with 1 and one sentence', async () => {
+    const url = new URL(login.url);
+    url.port = String(await freePort());
+    for (const command of ['stats', 'cleanup']) {
+      const { exitCode, stdout, stderr } = await retention([command, '--database-url', url.href]);
+      expect(exitCode).toBe(1);
+      expect(stdout + stderr).toMatch(/nothing answers at .*are host and port in --database-url right\?/);
+      expect(stdout + stderr).not.toMatch(/at .*\.ts:\d+/);
+    }
+  });
+});
+
+test('grants prints SQL for the role that is named', async () => {
+  const { exitCode, stdout } = await retention(['grants', '--role', 'night shift', '--schema', 'agents'], {});
+  expect(exitCode).toBe(0);
+  expect(stdout).toContain('grant usage on schema "agents" to "night shift";');
+});
+
+test('npx retention works from the checkout, without a build and without a network', async () => {
+  const root = fileURLToPath(new URL('../..', import.meta.url));
+  const env = { ...process.env, npm_config_offline: 'true', npm_config_update_notifier: 'false' };
+  const { stdout } = await promisify(execFile)('npx', ['retention', '--help'], { cwd: root, env });
+  expect(stdout).toMatch(/^Usage: retention \[options\] \[command\]\n/);
+  expect(stdout).toMatch(/^ {2}acknowledgements \[options\]/m);
+});
