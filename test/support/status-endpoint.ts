@@ -3,7 +3,7 @@ import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { createCertificateAuthority } from './pki.ts';
 
-export interface StatusRequest {
+interface StatusRequest {
   method: string;
   path: string;
   query: Record<string, string>;

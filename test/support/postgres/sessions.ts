@@ -3,7 +3,7 @@ import { eventually } from '../eventually.ts';
 import type { TestDatabase } from './database.ts';
 
 /** The name by which the sessions of test/support/retention.ts's runs show in pg_stat_activity. */
-export const runSessions = 'retention test';
+const runSessions = 'retention test';
 
 /** A connector one of whose statements waits for the test. */
 export interface Pausing {
