@@ -51,6 +51,9 @@ export function runFieldManager(job: string): string {
   return `retention-run-${job}`;
 }
 
+/** The field manager of `status.statistics`: one of its own, so that a run that fails does not take the last ones away. */
+export const statisticsFieldManager = 'retention-statistics';
+
 /** A zod error as one sentence that names the field, the problem and the value that was given. */
 export function explain(error: z.ZodError, input?: unknown): string {
   return error.issues

@@ -195,7 +195,8 @@ export const limitsSchema = z.strictObject({
 const historySchema = z.strictObject({
   runs: z.int().min(0).max(50).default(10).describe('Runs kept in status.runs.'),
   successfulJobs: z.int().min(0).max(100).default(3).describe('Finished Jobs kept per CronJob that succeeded.'),
-  failedJobs: z.int().min(0).max(100).default(3).describe('Finished Jobs kept per CronJob that failed.'),
+  // With none kept, a run that was killed would be gone before anybody saw why.
+  failedJobs: z.int().min(1).max(100).default(3).describe('Finished Jobs kept per CronJob that failed.'),
 });
 
 const withDefaults = <T extends z.ZodObject>(schema: T) => schema.prefault({} as never);

@@ -12,8 +12,6 @@ import { jsonLogger } from './logger.ts';
 import { exitCodeOfStoppedRun, hardExitAfterMs, stopSignal } from './stop-signal.ts';
 
 const reportPatienceMs = 60_000;
-/** After SIGTERM the process has to be out within 10 s. */
-const hurriedPatienceMs = 2_000;
 
 /** `retention run`: one job of one policy, as a runner Pod is asked to by its environment. */
 export function addRunCommand(program: Command): void {
@@ -64,8 +62,7 @@ async function reportRun(
   if (serviceAccountDirectory === undefined) return;
   try {
     const client = new Client(serviceAccountConnection(serviceAccountDirectory));
-    const patienceMs = stop.aborted ? hurriedPatienceMs : reportPatienceMs;
-    await reportToStatus(client, request.policy, report, log, { patienceMs, signal: stop });
+    await reportToStatus(client, request.policy, report, log, { patienceMs: reportPatienceMs, signal: stop });
   } catch (error) {
     log.error({ error: (error as Error).message }, 'the result could not be written to the status');
   }

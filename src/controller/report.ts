@@ -1,4 +1,4 @@
-import { runFieldManager } from '../api/policy.ts';
+import { runFieldManager, statisticsFieldManager } from '../api/policy.ts';
 import { statisticsJob } from '../api/spec.ts';
 import type { Client } from '../kubernetes/client.ts';
 import type { JobEvidence } from './diagnosis.ts';
@@ -50,33 +50,36 @@ export async function eventsOf(client: Client, { metadata }: Job): Promise<CoreE
   return (await client.list(resources.events, { namespace: metadata.namespace, fieldSelector })).items;
 }
 
-/** Writes as the job's own field manager, with all that this manager has to say: what it leaves out would be removed. */
-function report(client: Client, policy: StoredPolicy, name: string, evidence: JobEvidence): Promise<StoredPolicy> {
-  const { statistics = keptStatistics(policy, name), ...lastRun } = unreportedRun(evidence);
-  return applyAs(client, policy, name, { jobs: [{ name, lastRun }], statistics });
-}
-
-function keptStatistics(policy: StoredPolicy, name: string) {
-  return name === statisticsJob ? parseStatus(policy).statistics : undefined;
+/** Writes what the run would have, as the field managers that the run would have used. */
+async function report(client: Client, policy: StoredPolicy, name: string, evidence: JobEvidence) {
+  const { statistics, ...lastRun } = unreportedRun(evidence);
+  if (statistics) await applyAs(client, policy, statisticsFieldManager, { statistics });
+  return applyAs(client, policy, runFieldManager(name), { jobs: [{ name, lastRun }] });
 }
 
 /** Removes what runs of jobs that are no longer in the spec have left in the status. */
 export async function forgetJobs(client: Client, stored: StoredPolicy, names: string[]): Promise<StoredPolicy> {
   const kept = new Set(names.map(runFieldManager));
-  const prefix = runFieldManager('');
+  if (names.includes(statisticsJob)) kept.add(statisticsFieldManager);
   let policy = stored;
   for (const { manager = '', subresource } of stored.metadata.managedFields ?? []) {
-    if (subresource !== 'status' || !manager.startsWith(prefix) || kept.has(manager)) continue;
-    policy = await applyAs(client, policy, manager.slice(prefix.length), undefined);
+    const ofRuns = manager.startsWith(runFieldManager('')) || manager === statisticsFieldManager;
+    if (subresource !== 'status' || !ofRuns || kept.has(manager)) continue;
+    policy = await applyAs(client, policy, manager, undefined);
   }
   return policy;
 }
 
-function applyAs(client: Client, policy: StoredPolicy, job: string, status: object | undefined): Promise<StoredPolicy> {
+function applyAs(
+  client: Client,
+  policy: StoredPolicy,
+  fieldManager: string,
+  status: object | undefined,
+): Promise<StoredPolicy> {
   const { namespace, name, uid } = policy.metadata;
   return client.apply(
     resources.policies,
     { metadata: { namespace, name, uid }, status },
-    { fieldManager: runFieldManager(job), force: true, subresource: 'status' },
+    { fieldManager, force: true, subresource: 'status' },
   );
 }

@@ -39,6 +39,6 @@ export function runNow({ annotations, policy, jobs, lastHandled, stalled, runner
   if (stalled) return refuse('the policy is Stalled; see its conditions');
   if (policy.spec.suspend) return refuse('the policy is suspended');
   const active = jobs.find((candidate) => jobOf(candidate) === job.name && !isFinished(candidate));
-  if (active) return refuse(`Job ${active.metadata.name} is still running`);
+  if (active) return refuse(`Job ${active.metadata.name} has not finished; delete it if it cannot start`);
   return { handled, make: made };
 }

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { apiVersion, kind, plural, runFieldManager } from '../api/policy.ts';
+import { apiVersion, kind, plural, runFieldManager, statisticsFieldManager } from '../api/policy.ts';
 import type { RunRequest } from '../api/run-request.ts';
 import type { RunReport } from '../api/run-result.ts';
 import { ApiError } from '../kubernetes/api-error.ts';
@@ -29,19 +29,29 @@ export async function reportToStatus(
   policy: RunRequest['policy'],
   report: RunReport,
   log: Logger,
-  { patienceMs, signal }: ReportLimits,
-): Promise<boolean> {
+  limits: ReportLimits,
+): Promise<void> {
   const { statistics, ...lastRun } = report;
-  const status = { jobs: [{ name: report.job, lastRun }], ...(statistics === undefined ? {} : { statistics }) };
+  const end = Date.now() + limits.patienceMs;
+  const apply = (fieldManager: string, status: object) =>
+    applyPatiently(client, policy, fieldManager, status, log, end, limits.signal);
+  if (statistics !== undefined && !(await apply(statisticsFieldManager, { statistics }))) return;
+  await apply(runFieldManager(report.job), { jobs: [{ name: report.job, lastRun }] });
+}
+
+/** One apply, tried again until `end`; says whether it was written. */
+async function applyPatiently(
+  client: Client,
+  policy: RunRequest['policy'],
+  fieldManager: string,
+  status: object,
+  log: Logger,
+  end: number,
+  signal: AbortSignal,
+): Promise<boolean> {
   // With the uid, a policy that was deleted and made again under the same name is not hit.
   const metadata = { name: policy.name, namespace: policy.namespace, uid: policy.uid };
-  const options = {
-    fieldManager: runFieldManager(report.job),
-    force: true,
-    subresource: 'status' as const,
-    timeoutMs: requestTimeoutMs,
-  };
-  const end = Date.now() + patienceMs;
+  const options = { fieldManager, force: true, subresource: 'status' as const, timeoutMs: requestTimeoutMs };
   for (let pauseMs = 250; ; pauseMs = Math.min(pauseMs * 2, 5_000)) {
     try {
       await client.apply(policies, { metadata, status }, options);

@@ -1,5 +1,10 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { runFieldManager, runJobAnnotation, runRequestedAtAnnotation } from '../../src/api/policy.ts';
+import {
+  runFieldManager,
+  runJobAnnotation,
+  runRequestedAtAnnotation,
+  statisticsFieldManager,
+} from '../../src/api/policy.ts';
 import type { RunResult } from '../../src/api/run-result.ts';
 import { type Job, resources } from '../../src/controller/objects.ts';
 import { adminClient, installOperator, startController } from '../support/controller.ts';
@@ -33,11 +38,14 @@ const jobNames = async () =>
   (await client.list(resources.jobs, { namespace })).items.map(({ metadata }) => metadata.name).sort();
 
 /** What a run of a job writes into the status, as the run's own field manager. */
-function report(policy: string, job: string, fields: Partial<RunResult>, status: object = {}) {
+function report(policy: string, job: string, fields: Partial<RunResult>) {
   const lastRun = runOf(job, { id: `${policy}-${job}-1`, ...fields });
-  const body = { metadata: { namespace, name: policy }, status: { jobs: [{ name: job, lastRun }], ...status } };
-  const options = { fieldManager: runFieldManager(job), force: true, subresource: 'status' } as const;
-  return client.apply(resources.policies, body, options);
+  return applyStatus(policy, runFieldManager(job), { jobs: [{ name: job, lastRun }] });
+}
+
+function applyStatus(policy: string, fieldManager: string, status: object) {
+  const options = { fieldManager, force: true, subresource: 'status' } as const;
+  return client.apply(resources.policies, { metadata: { namespace, name: policy }, status }, options);
 }
 
 const eventReasons = async () =>
@@ -153,8 +161,13 @@ describe('the results of runs', () => {
     await policies.settled('smartem', 'Ready', 'True');
     await report('smartem', 'heartbeat', beat);
     await report('smartem', 'nightly', night);
-    await report('smartem', 'statistics', {}, { statistics });
-    const all = await policies.statusOf('smartem', 'all runs', ({ runs }) => runs?.length === 3);
+    await report('smartem', 'statistics', {});
+    await applyStatus('smartem', statisticsFieldManager, { statistics });
+    const all = await policies.statusOf(
+      'smartem',
+      'all runs',
+      (status) => status.runs?.length === 3 && !!status.statistics,
+    );
     expect(all.statistics).toEqual(statistics);
 
     await policies.apply('smartem', { jobs: [jobs[0]] });

@@ -197,6 +197,11 @@ test.concurrent('a job that succeeds neither removes nor hides what another one 
   expect(repaired).toMatchObject({ result: 'Succeeded', rows: 2 });
   expect(conditionOf(after, 'LastRunSucceeded')).toMatchObject({ status: 'True' });
   expect(await runs.columns('jobs')).toMatchObject({ RESULT: 'Succeeded', ROWS: '2', 'LAST RUN SUCCEEDED': 'True' });
+
+  await database.pool.query('alter table agentconnection rename to elsewhere');
+  const { run: blind, status: last } = await runs.runNow('jobs', 'statistics');
+  expect(blind.result).toBe('Failed');
+  expect(last.statistics).toEqual(withStatistics.statistics);
 });
 
 test.concurrent.for(databaseFailures)(

@@ -105,7 +105,7 @@ describe('bounds', () => {
     ['spec.limits.maxDuration', '1s', '168h', ['0s', '169h']],
     ['spec.limits.pauseBetweenBatches', '0s', '1h', ['61m', '-1s']],
     ['spec.history.runs', 0, 50, [-1, 51]],
-    ['spec.history.failedJobs', 0, 100, [-1, 101]],
+    ['spec.history.failedJobs', 1, 100, [0, 101]],
     ['spec.database.schema', 'a', 'a'.repeat(63), ['', 'a'.repeat(64)]],
   ];
   test.each(bounded)('of %s', (field, least, most, over) => {

@@ -52,7 +52,11 @@ describe('a request for a run now', () => {
     ['a suspended policy', { policy: policyWith({ jobs, suspend: true }) }, 'suspended'],
     ['a stalled policy', { stalled: true }, 'Stalled'],
     ['a policy that is not valid', { policy: undefined }, 'Stalled'],
-    ['a job that is running', { jobs: [jobOfRun('h1', { job: 'heartbeat' })] }, 'Job h1 is still running'],
+    [
+      'a job that is running',
+      { jobs: [jobOfRun('h1', { job: 'heartbeat' })] },
+      'Job h1 has not finished; delete it if it cannot start',
+    ],
   ])('is refused for %s, and handled by that', (_, input, why) => {
     const decision = decide(input);
     expect(refused(decision)).toContain(why);
