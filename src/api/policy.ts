@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { type RetentionPolicySpec, specSchema } from './rules.ts';
+import { specSchema } from './rules.ts';
 import { statusSchema } from './status.ts';
 
 export const group = 'retention.agentdata.io';
@@ -38,13 +38,6 @@ export const retentionPolicySchema = z.looseObject({
   spec: specSchema,
   status: statusSchema.optional(),
 });
-export interface RetentionPolicy {
-  apiVersion: typeof apiVersion;
-  kind: typeof kind;
-  metadata: z.output<typeof metadataSchema>;
-  spec: RetentionPolicySpec;
-  status?: z.output<typeof statusSchema>;
-}
 
 /** The field manager under which a job's runs write their part of the status. */
 export function runFieldManager(job: string): string {

@@ -19,7 +19,7 @@ function effectiveCel(field: 'acknowledgementRetentionDays' | 'instructionRetent
 }
 
 /** Rules over the whole spec, checked on effective values. */
-export const specRules: readonly Rule[] = [
+const specRules: readonly Rule[] = [
   {
     // An instruction whose acknowledgements have gone would be deleted instead of archived.
     rule: `${effectiveCel('acknowledgementRetentionDays')} >= ${effectiveCel('instructionRetentionDays')}`,

@@ -76,4 +76,3 @@ export const runnerSchema = z.strictObject({
     .optional()
     .describe("Security context of the Pods, over the operator's own (runAsNonRoot, seccomp RuntimeDefault)."),
 });
-export type RunnerSpec = z.output<typeof runnerSchema>;
