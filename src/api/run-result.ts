@@ -87,13 +87,13 @@ export const exitCodes: Record<Result, number> = {
 };
 export const badInputExitCode = 2;
 
-/** The result of a run that ended before its first operation. */
+/** The result of a run that has no operations: it collected statistics, or ended before its first. */
 export function resultWithoutOperations(
   identity: Pick<RunResult, 'id' | 'job' | 'trigger'>,
   result: Result,
   started: Date,
   ended: Date,
-  message: string,
+  message?: string,
 ): RunResult {
   return {
     ...identity,
@@ -103,7 +103,7 @@ export function resultWithoutOperations(
     result,
     rows: 0,
     operations: [],
-    message: cutText(message),
+    ...(message === undefined ? {} : { message: cutText(message) }),
   };
 }
 

@@ -2,10 +2,11 @@ import type pg from 'pg';
 import type { EffectiveRetention } from '../api/effective.ts';
 import type { Statistics } from '../api/run-result.ts';
 import type { Session } from '../database/session.ts';
+import { deletesAcknowledgements } from './acknowledgements.ts';
 import { columnTypes } from './catalog.ts';
 import { countDue } from './count.ts';
 import { operationsAt, readClock } from './cutoff.ts';
-import { type Operation, rowsOf } from './operation.ts';
+import { type Changes, type Operation, rowsOf } from './operation.ts';
 import { tableNames, tablesIn } from './tables.ts';
 
 /** The tables under the names that statistics give them. */
@@ -23,8 +24,8 @@ export interface StatisticsOptions {
   lockTimeoutMs: number;
   /** Time that one count may take before an estimate stands in for it. */
   countTimeoutMs: number;
-  /** When aborted, a statement that was cancelled ends it all with that error. */
-  stop?: AbortSignal;
+  /** When aborted, no other statement begins, and one that was cancelled ends it all with that error. */
+  stop: AbortSignal;
 }
 
 /** Sizes, ages and rows due, read in one read-only snapshot; works on a standby too. */
@@ -58,7 +59,7 @@ export async function collectStatistics(session: Session, options: StatisticsOpt
       statistics.oldest[kind] = await unlessTooLong(client, stop, () =>
         oldest(client, tables[table], type, options.timestampTimeZone),
       );
-      const due = await unlessTooLong(client, stop, () => countDue(client, operations[kind]));
+      const due = await unlessTooLong(client, stop, () => dueRows(client, operations[kind], options.retention));
       statistics.due[kind] = due === undefined ? undefined : rowsOf(due);
     }
     await addSizes(client, options.schema, statistics);
@@ -73,24 +74,27 @@ export async function collectStatistics(session: Session, options: StatisticsOpt
 const queryCanceled = '57014';
 
 /** Runs a query under a savepoint; undefined if it took longer than the transaction's statement timeout. */
-async function unlessTooLong<T>(
-  client: pg.Client,
-  stop: AbortSignal | undefined,
-  query: () => Promise<T>,
-): Promise<T | undefined> {
+async function unlessTooLong<T>(client: pg.Client, stop: AbortSignal, query: () => Promise<T>): Promise<T | undefined> {
+  stop.throwIfAborted();
   await client.query('savepoint query');
   try {
     return await query();
   } catch (error) {
-    if (stop?.aborted || (error as { code?: string }).code !== queryCanceled) throw error;
+    if (stop.aborted || (error as { code?: string }).code !== queryCanceled) throw error;
     await client.query('rollback to savepoint query');
     return undefined;
   }
 }
 
+/** None where the policy keeps its acknowledgements, as in a run. */
+async function dueRows(client: pg.Client, operation: Operation, retention: EffectiveRetention): Promise<Changes> {
+  if (operation.name === 'acknowledgements' && !deletesAcknowledgements(retention)) return {};
+  return countDue(client, operation);
+}
+
 async function countRows(
   client: pg.Client,
-  stop: AbortSignal | undefined,
+  stop: AbortSignal,
   table: string,
 ): Promise<{ rows: number; estimated?: boolean }> {
   const exact = await unlessTooLong(client, stop, () =>
@@ -136,12 +140,7 @@ async function addSizes(client: pg.Client, schema: string, statistics: Statistic
 }
 
 /** Rows past an operation's age in a status that it does not take: a policy that matches nothing must be seen. */
-async function uncovered(
-  client: pg.Client,
-  stop: AbortSignal | undefined,
-  operation: Operation,
-  statuses: readonly string[],
-) {
+async function uncovered(client: pg.Client, stop: AbortSignal, operation: Operation, statuses: readonly string[]) {
   const result = await unlessTooLong(client, stop, () =>
     client.query<{ status: string; rows: string }>(
       `select left(status, 64) as status, count(*) as rows

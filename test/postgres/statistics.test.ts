@@ -2,10 +2,14 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { effectiveRetention } from '../../src/api/effective.ts';
 import { presetNames } from '../../src/api/presets.ts';
 import { statisticsSchema } from '../../src/api/run-result.ts';
+import { limitsSchema } from '../../src/api/spec.ts';
+import { runStatistics } from '../../src/retention/run-statistics.ts';
 import { checksums } from '../support/data/checksum.ts';
+import { addInstruction, addOldAcknowledgements } from '../support/data/due-rows.ts';
 import { filledDatabase } from '../support/data/filled.ts';
+import { silent } from '../support/log.ts';
 import { createDatabase, type TestDatabase } from '../support/postgres/database.ts';
-import { intercepting, run, statistics } from '../support/retention.ts';
+import { connector, intercepting, run, statistics } from '../support/retention.ts';
 import { snapshot, tableOf } from '../support/retention-oracle.ts';
 
 const kinds = Object.entries(tableOf) as [keyof typeof tableOf, string][];
@@ -44,10 +48,13 @@ describe.each(['no-action', 'older'] as const)('statistics of generated rows, sc
   test.each(presetNames)('count the rows due that a dry run counts: %s', async (preset) => {
     const retention = effectiveRetention({ preset });
     const { due, observedAt } = await statistics(database, { retention });
-    const dry = await run(database, { preset, instant: observedAt, dryRun: true, ignoreAuditTrailGate: true });
-    expect(due).toEqual(
-      Object.fromEntries(dry.operations.map((o) => [o.name, (o.closed ?? 0) + (o.archived ?? 0) + (o.deleted ?? 0)])),
-    );
+    const dry = await run(database, { preset, instant: observedAt, dryRun: true });
+    expect(due).toEqual({
+      acknowledgements: 0,
+      ...Object.fromEntries(
+        dry.operations.map((o) => [o.name, (o.closed ?? 0) + (o.archived ?? 0) + (o.deleted ?? 0)]),
+      ),
+    });
     expect(due.instructions).toBeGreaterThan(0);
   });
 
@@ -83,6 +90,17 @@ describe.each(['no-action', 'older'] as const)('statistics of generated rows, sc
 });
 
 describe('statistics', () => {
+  test('have no acknowledgements due where the policy keeps them for seven years', async () => {
+    database = await createDatabase({ template: 'no-action' });
+    await addOldAcknowledgements(database.pool, await addInstruction(database.pool), 2);
+    const dueOf = async (acknowledgementRetentionDays: number) => {
+      const retention = effectiveRetention({ preset: 'Custom', retention: { acknowledgementRetentionDays } });
+      return (await statistics(database, { retention })).due.acknowledgements;
+    };
+    expect(await dueOf(2_554)).toBe(2);
+    expect(await dueOf(2_555)).toBe(0);
+  });
+
   let database: TestDatabase;
   afterEach(() => database?.drop());
 
@@ -131,5 +149,84 @@ describe('statistics', () => {
     expect(collected.tableSizes.instructions?.bytes).toBeGreaterThan(0);
     expect(collected.uncovered.instructions).toBeUndefined();
     expect(collected.uncovered.sessions).toHaveLength(1);
+  });
+});
+
+describe('a run of statistics', () => {
+  let database: TestDatabase;
+  afterEach(() => database?.drop());
+
+  const runOf = async (overrides: Partial<Parameters<typeof runStatistics>[0]> = {}) =>
+    runStatistics({
+      identity: { id: 'test', job: 'statistics', trigger: 'CommandLine' },
+      retention: effectiveRetention({ preset: 'Development' }),
+      schema: 'public',
+      timestampTimeZone: 'UTC',
+      limits: limitsSchema.parse({}),
+      connect: connector(database.url),
+      signal: new AbortController().signal,
+      log: silent,
+      now: () => new Date(),
+      ...overrides,
+    });
+
+  /** As if counting agentinstruction took a minute; `reached` is called when it begins. */
+  const slowly = (reached = () => {}) =>
+    intercepting(database.url, (sql) => {
+      if (!sql.startsWith('select count(*) as count from "public"."agentinstruction"')) return sql;
+      reached();
+      return sql.replace('from', 'from (select pg_sleep(60)) slow,');
+    });
+
+  test('has the values in force and the statistics', async () => {
+    database = await createDatabase({ template: 'no-action' });
+    expect(await runOf()).toMatchObject({
+      result: 'Succeeded',
+      operations: [],
+      policy: { preset: 'Development' },
+      statistics: { due: { instructions: 0 } },
+    });
+  });
+
+  test('ends as Partial when it is stopped, in the middle of a count', async () => {
+    database = await createDatabase({ template: 'no-action' });
+    const stop = new AbortController();
+    const connect = slowly(() => stop.abort('SIGINT received'));
+    const report = await runOf({ connect, signal: stop.signal, cancelAfterMs: 20 });
+    expect(report).toMatchObject({ result: 'Partial', message: 'stopped: SIGINT received' });
+    expect(report.statistics).toBeUndefined();
+  });
+
+  test('begins no other count after a stop', async () => {
+    database = await createDatabase({ template: 'no-action' });
+    const stop = new AbortController();
+    const counted: string[] = [];
+    const connect = intercepting(database.url, (sql) => {
+      if (sql.includes('count(*)')) counted.push(sql);
+      stop.abort('SIGTERM received');
+      return sql;
+    });
+    expect(await runOf({ connect, signal: stop.signal })).toMatchObject({ result: 'Partial' });
+    expect(counted).toEqual([]);
+  });
+
+  test('ends as Partial when maxDuration is over', async () => {
+    database = await createDatabase({ template: 'no-action' });
+    const limits = limitsSchema.parse({ maxDuration: '1s' });
+    expect(await runOf({ connect: slowly(), limits, cancelAfterMs: 20 })).toMatchObject({
+      result: 'Partial',
+      message: expect.stringMatching(/^stopped: maxDuration 1s is over/),
+    });
+  });
+
+  test('that fails says what to do', async () => {
+    database = await createDatabase({ template: 'no-action' });
+    const connect = intercepting(database.url, (sql) =>
+      sql.startsWith('select count(*)') ? 'set local role pg_monitor; select count(*) from agentsession' : sql,
+    );
+    expect(await runOf({ connect })).toMatchObject({
+      result: 'Failed',
+      message: expect.stringMatching(/^permission denied for table agentsession: .*retention grants/),
+    });
   });
 });
