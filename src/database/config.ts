@@ -35,7 +35,8 @@ const uriParameters = ['sslmode', 'sslrootcert', 'connect_timeout', 'application
 
 /**
  * Parses a `postgresql://` URI; `source` names it in errors, which never contain the URI itself (it has the password).
- * Refuses several hosts and parameters that this program does not apply, instead of ignoring them.
+ * Refuses several hosts and parameters that this program does not apply, instead of ignoring them; application_name
+ * alone is accepted and ignored, since providers write it into their URIs and a run's sessions bear the run's own.
  */
 export function parseDatabaseUri(uri: string, source: string): DatabaseLocation {
   if (!/^postgres(ql)?:\/\//.test(uri)) {
@@ -48,7 +49,10 @@ export function parseDatabaseUri(uri: string, source: string): DatabaseLocation 
       `${source}: has an @ behind a /, ? or #; percent-encode these characters in user, password and database name`,
     );
   }
-  refuseSeveralHosts(authority.slice(authority.lastIndexOf('@') + 1), source);
+  const afterUser = authority.slice(authority.lastIndexOf('@') + 1);
+  refuseSeveralHosts(afterUser, source);
+  // Without an @ it may be a password, which no error may show.
+  if (authority.includes('@')) parsePort(/:([0-9]+)$/.exec(afterUser)?.[1], source);
   const url = parseUrl(uri, source);
   refuseSeveralHosts(url.searchParams.get('host') ?? '', source);
   for (const name of url.searchParams.keys()) {
@@ -59,23 +63,39 @@ export function parseDatabaseUri(uri: string, source: string): DatabaseLocation 
     }
   }
   const parameter = (name: string) => url.searchParams.get(name) ?? undefined;
-  const connectTimeout = parameter('connect_timeout');
-  if (connectTimeout !== undefined && !/^[0-9]{1,5}$/.test(connectTimeout)) {
-    throw new ConfigurationError(`${source}: connect_timeout must be a number of seconds (given: "${connectTimeout}")`);
-  }
   return {
     host: parameter('host') ?? (decode(url.hostname, source).replace(/^\[|\]$/g, '') || 'localhost'),
-    port: url.port === '' ? 5432 : Number(url.port),
+    port: parsePort(url.port || undefined, source),
     database: decode(url.pathname.slice(1), source) || decode(url.username, source),
     user: required(decode(url.username, source), 'user', source),
     password: url.password === '' ? undefined : decode(url.password, source),
-    connectTimeoutMs: connectTimeout === undefined ? undefined : Number(connectTimeout) * 1000,
+    connectTimeoutMs: parseConnectTimeout(parameter('connect_timeout'), `${source}: connect_timeout`),
     sslmode: parameter('sslmode'),
     sslrootcert: parameter('sslrootcert'),
   };
 }
 
-function refuseSeveralHosts(host: string, source: string): void {
+/** A TCP port; 5432 where none is given. */
+export function parsePort(value: string | undefined, source: string): number {
+  if (value === undefined) return 5432;
+  const number = Number(value);
+  if (!Number.isInteger(number) || number < 1 || number > 65_535) {
+    throw new ConfigurationError(`${source}: port must be a number from 1 to 65535 (given: "${value}")`);
+  }
+  return number;
+}
+
+/** Milliseconds of a number of seconds; 0, for ever in psql, is refused, since a run has to end. */
+export function parseConnectTimeout(value: string | undefined, name: string): number | undefined {
+  if (value === undefined) return undefined;
+  if (!/^[1-9][0-9]{0,4}$/.test(value)) {
+    throw new ConfigurationError(`${name} must be a number of seconds from 1 to 99999 (given: "${value}")`);
+  }
+  return Number(value) * 1000;
+}
+
+/** Refuses a list of hosts, of which any may turn out to be a standby. */
+export function refuseSeveralHosts(host: string, source: string): void {
   if (!host.includes(',')) return;
   throw new ConfigurationError(`${source}: names several hosts; name one (a proxy or the primary's service)`);
 }
@@ -101,8 +121,7 @@ function decode(text: string, source: string): string {
   }
 }
 
-/** The value, or an error that names what is missing where. */
-export function required(value: string | undefined, name: string, source: string): string {
+function required(value: string | undefined, name: string, source: string): string {
   if (value === undefined || value === '') throw new ConfigurationError(`${source}: ${name} is missing`);
   return value;
 }

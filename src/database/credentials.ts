@@ -1,11 +1,15 @@
+import { existsSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
+import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import {
   ConfigurationError,
   type DatabaseConfig,
   type DatabaseLocation,
+  parseConnectTimeout,
   parseDatabaseUri,
-  required,
+  parsePort,
+  refuseSeveralHosts,
   resolveTls,
   type TlsMode,
 } from './config.ts';
@@ -81,47 +85,79 @@ function locationFromKeys(keys: ReadonlyMap<string, string>, source: string): Da
   }
   return {
     host: first('host')!,
-    port: port(first('port'), source),
+    port: parsePort(first('port'), source),
     database: first('dbname', 'database')!,
     user: first('user', 'username')!,
     password: first('password'),
   };
 }
 
-function port(value: string | undefined, source: string): number {
-  if (value === undefined) return 5432;
-  const number = Number(value);
-  if (!Number.isInteger(number) || number < 1 || number > 65_535) {
-    throw new ConfigurationError(`${source}: port must be a number from 1 to 65535 (given: "${value}")`);
-  }
-  return number;
-}
+/** What the command line reads of psql's environment. */
+export const environmentVariables = [
+  'PGHOST',
+  'PGPORT',
+  'PGDATABASE',
+  'PGUSER',
+  'PGPASSWORD',
+  'PGSSLMODE',
+  'PGSSLROOTCERT',
+  'PGCONNECT_TIMEOUT',
+] as const;
 
-/** Database configuration of the command line: a URI, or the PG* variables that psql knows. */
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/**
+ * Database configuration of the command line: a URI, or psql's variables. As with psql, password, TLS and time limit
+ * come from the variables where a URI leaves them out. The CA's file is read only where the TLS mode verifies.
+ */
 export async function configFromCommandLine(
   databaseUrl: string | undefined,
-  env: Readonly<Record<string, string | undefined>>,
-  override: { tlsMode?: TlsMode; caFile?: string } = {},
+  env: Environment,
+  tlsMode?: TlsMode,
 ): Promise<DatabaseConfig> {
   const [location, source] =
     databaseUrl === undefined
       ? [locationFromEnvironment(env), 'the PG* variables']
       : [parseDatabaseUri(databaseUrl, '--database-url'), '--database-url'];
-  const caFile = override.caFile ?? location.sslrootcert ?? env.PGSSLROOTCERT;
-  const ca = caFile === undefined ? undefined : await readCaFile(caFile);
-  const sslmode = location.sslmode ?? env.PGSSLMODE;
-  return complete({ ...location, sslmode }, source, override.tlsMode, ca);
+  const filled = {
+    ...location,
+    password: location.password ?? (env.PGPASSWORD || undefined),
+    sslmode: location.sslmode ?? (env.PGSSLMODE || undefined),
+    connectTimeoutMs:
+      location.connectTimeoutMs ?? parseConnectTimeout(env.PGCONNECT_TIMEOUT || undefined, 'PGCONNECT_TIMEOUT'),
+  };
+  const verifies = [undefined, 'verify-ca', 'verify-full'].includes(tlsMode ?? filled.sslmode);
+  const caFile = verifies && !location.host.startsWith('/') && (location.sslrootcert ?? env.PGSSLROOTCERT);
+  return complete(filled, source, tlsMode, caFile ? await readCaFile(caFile) : undefined);
 }
 
-function locationFromEnvironment(env: Readonly<Record<string, string | undefined>>): DatabaseLocation {
-  const source = 'no --database-url given, and in the environment';
-  return {
-    host: required(env.PGHOST, 'PGHOST', source),
-    port: port(env.PGPORT, 'PGPORT'),
-    database: required(env.PGDATABASE ?? env.PGUSER, 'PGDATABASE', source),
-    user: required(env.PGUSER, 'PGUSER', source),
-    password: env.PGPASSWORD,
-  };
+/** With psql's defaults: the server of this machine, the user of this process, the database of the user's name. */
+function locationFromEnvironment(env: Environment): DatabaseLocation {
+  // Each would lead psql to another server than the one that is changed here.
+  const unread = ['PGSERVICE', 'PGHOSTADDR'].find((name) => env[name]);
+  if (unread !== undefined) {
+    throw new ConfigurationError(
+      `${unread} is set, and not read here: give --database-url, or unset it and set ${environmentVariables.join(', ')}`,
+    );
+  }
+  refuseSeveralHosts(env.PGHOST ?? '', 'PGHOST');
+  const port = parsePort(env.PGPORT || undefined, 'PGPORT');
+  const user = env.PGUSER || processUser();
+  return { host: env.PGHOST || localServer(port), port, database: env.PGDATABASE || user, user };
+}
+
+const socketFolders = ['/var/run/postgresql', '/tmp'];
+
+function localServer(port: number): string {
+  return socketFolders.find((folder) => existsSync(join(folder, `.s.PGSQL.${port}`))) ?? 'localhost';
+}
+
+function processUser(): string {
+  try {
+    return userInfo().username;
+  } catch (cause) {
+    throw new ConfigurationError('PGUSER is not set, and the user of this process has no name', { cause });
+  }
 }
 
 async function readCaFile(file: string): Promise<string> {

@@ -50,7 +50,8 @@ function uri(server: string, parts: { host?: string; sslmode?: string; password?
 async function outcome(databaseUrl: string, tlsMode?: TlsMode, caFile?: string): Promise<string> {
   const given = decodeURIComponent(new URL(databaseUrl).password);
   try {
-    const client = await connect(await configFromCommandLine(databaseUrl, {}, { tlsMode, caFile }), 'retention test');
+    const env = { PGSSLROOTCERT: caFile };
+    const client = await connect(await configFromCommandLine(databaseUrl, env, tlsMode), 'retention test');
     const { rows } = await client.query('select ssl from pg_stat_ssl where pid = pg_backend_pid()');
     await client.end();
     return rows[0].ssl ? 'encrypted' : 'plain';

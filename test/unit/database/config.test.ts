@@ -89,7 +89,9 @@ describe('a URI that is refused', () => {
     ['postgres://agent:s3cret@one:5432,two:5433/d', /names several hosts; name one/],
     ['postgres://agent:s3cret@/d?host=one,two', /names several hosts; name one/],
     ['postgres://agent:s3cret@db:port/d', /not a valid URI: expected postgresql:\/\/user:password@host:5432\/dbname/],
-    ['postgres://agent:s3cret@db:99999/d', /not a valid URI/],
+    ['postgres://agent:s3cret@db:99999/d', /port must be a number from 1 to 65535 \(given: "99999"\)/],
+    ['postgres://agent:s3cret@db:0/d', /port must be a number from 1 to 65535 \(given: "0"\)/],
+    ['postgres://agent:s3cret@[::1]:65536/d', /port must be a number from 1 to 65535 \(given: "65536"\)/],
     ['postgres://agent:s3cret#1@db/d', /has an @ behind/],
     ['postgres://agent:s3cret%zz@db/d', /a percent sign that encodes nothing; write %25/],
     ['postgres://agent:ab?s3cret@db/d', /has an @ behind a \/, \? or #; percent-encode/],
@@ -104,14 +106,20 @@ describe('a URI that is refused', () => {
     ['postgres://agent:s3cret@db/d?SSLMODE=require', /"SSLMODE" is not supported/],
     [
       'postgres://agent:s3cret@db/d?connect_timeout=soon',
-      /connect_timeout must be a number of seconds \(given: "soon"\)/,
+      /connect_timeout must be a number of seconds from 1 to 99999 \(given: "soon"\)/,
     ],
+    ['postgres://agent:s3cret@db/d?connect_timeout=0', /connect_timeout must be .* from 1 to 99999 \(given: "0"\)/],
+    ['postgres://agent:s3cret@db/d?connect_timeout=-1', /connect_timeout must be a number of seconds/],
   ];
   test.each(refused)('%s', (uri, sentence) => {
     const message = refusal(() => parse(uri));
     expect(message).toMatch(sentence);
     expect(message).toMatch(/^Secret db, key uri: /);
     expect(message).not.toContain('s3cret');
+  });
+
+  test('for its port, without showing what may be a password whose host is missing', () => {
+    expect(refusal(() => parse('postgres://agent:7654321'))).not.toContain('7654321');
   });
 
   test('whatever is wrong with it, no error has a piece of the password', () => {

@@ -1,7 +1,7 @@
 import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { ConfigurationError } from '../../../src/database/config.ts';
 import { configFromCommandLine, configFromSecret } from '../../../src/database/credentials.ts';
 
@@ -213,16 +213,57 @@ describe('the command line', () => {
     expect(await configFromCommandLine(undefined, fewer)).toMatchObject({ database: 'agent', port: 5432 });
   });
 
-  test.each(['PGHOST', 'PGUSER'])('names %s where it is missing', async (name) => {
-    const env = { PGHOST: 'db', PGDATABASE: 'd', PGUSER: 'u', PGPASSWORD: 's3cret', [name]: '' };
-    expect(await refusal(configFromCommandLine(undefined, env))).toBe(
-      `no --database-url given, and in the environment: ${name} is missing`,
-    );
+  test('has psql’s defaults: a server of this machine, the user of this process, the database of that name', async () => {
+    const user = userInfo().username;
+    const config = await configFromCommandLine(undefined, { PGHOST: '', PGPORT: '54329', PGUSER: '', PGDATABASE: '' });
+    expect(config).toMatchObject({ host: 'localhost', port: 54_329, user, database: user });
+    expect(config.password).toBeUndefined();
+  });
+
+  test('finds the socket of this machine’s server', async () => {
+    const port = 54_330;
+    const socket = join('/tmp', `.s.PGSQL.${port}`);
+    await writeFile(socket, '');
+    onTestFinished(() => rm(socket));
+    expect(await configFromCommandLine(undefined, { PGPORT: String(port), PGUSER: 'u' })).toMatchObject({
+      host: '/tmp',
+      tls: { mode: 'disable' },
+    });
+  });
+
+  test.each(['PGSERVICE', 'PGHOSTADDR'])(
+    'refuses %s, which would name another server, where no URI is given',
+    async (name) => {
+      const env = { PGHOST: 'db', PGUSER: 'u', [name]: 'x' };
+      expect(await refusal(configFromCommandLine(undefined, env))).toMatch(
+        new RegExp(`^${name} is set, and not read here`),
+      );
+      expect(await configFromCommandLine(uri, env)).toMatchObject(expected);
+    },
+  );
+
+  test('takes what a URI leaves out from the variables, as psql does', async () => {
+    const env = { PGPASSWORD: 's3cret', PGSSLMODE: 'disable', PGCONNECT_TIMEOUT: '3', PGDATABASE: 'other' };
+    expect(await configFromCommandLine('postgresql://agent@db:5433/smartem', env)).toMatchObject({
+      ...expected,
+      connectTimeoutMs: 3_000,
+      tls: { mode: 'disable' },
+    });
+    expect(await configFromCommandLine(`${uri}?sslmode=require&connect_timeout=4`, env)).toMatchObject({
+      connectTimeoutMs: 4_000,
+      tls: { mode: 'require' },
+    });
   });
 
   test('refuses a PGPORT and a PGSSLMODE that are none', async () => {
     const env = { PGHOST: 'db', PGUSER: 'u', PGDATABASE: 'd' };
     expect(await refusal(configFromCommandLine(undefined, { ...env, PGPORT: 'x' }))).toMatch(/^PGPORT: port must be/);
+    expect(await refusal(configFromCommandLine(undefined, { ...env, PGHOST: 'a,b' }))).toMatch(
+      /^PGHOST: names several hosts/,
+    );
+    expect(await refusal(configFromCommandLine(undefined, { ...env, PGCONNECT_TIMEOUT: '0' }))).toBe(
+      'PGCONNECT_TIMEOUT must be a number of seconds from 1 to 99999 (given: "0")',
+    );
     expect(await refusal(configFromCommandLine(undefined, { ...env, PGSSLMODE: 'prefer' }))).toMatch(
       /^the PG\* variables: sslmode "prefer" is not supported/,
     );
@@ -239,5 +280,11 @@ describe('the command line', () => {
     expect(await refusal(configFromCommandLine(`${uri}?sslrootcert=${folder}/none`, {}))).toBe(
       `the CA certificate ${folder}/none cannot be read`,
     );
+  });
+
+  test.each(['disable', 'require'] as const)('does not look at the CA where the mode is %s', async (mode) => {
+    const env = { PGSSLROOTCERT: join(folder, 'none') };
+    expect((await configFromCommandLine(`${uri}?sslmode=${mode}`, env)).tls).toEqual({ mode });
+    expect((await configFromCommandLine(`${uri}?sslmode=verify-full`, env, mode)).tls).toEqual({ mode });
   });
 });
