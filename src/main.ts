@@ -7,6 +7,13 @@ import { addOperationCommands } from './cli/operations.ts';
 import { addRunCommand } from './cli/run.ts';
 import { ConfigurationError } from './database/config.ts';
 
+// Whoever reads the output may have read enough (`retention stats | head -1`): that fails nothing.
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+  });
+}
+
 const program = new Command('retention')
   .description('Keeps the evidence of instrument agents in PostgreSQL, and gets rid of the rest.')
   .exitOverride()

@@ -32,8 +32,8 @@ export function addControllerCommand(program: Command): void {
         .default([], 'all'),
     )
     .action(async ({ image, imagePullPolicy, namespace }: Flags) => {
+      const log = jsonLogger(process.env);
       const connection = await clusterConnection();
-      const log = jsonLogger();
       await runController({ connection, image, imagePullPolicy, namespaces: namespace, log, signal: stopSignal() });
     });
 }

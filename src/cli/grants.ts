@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { ConfigurationError } from '../database/config.ts';
 import { grants } from '../retention/grants.ts';
 import { addPolicyOptions, type PolicyOptions, policyOf } from './policy-options.ts';
 
@@ -8,6 +9,7 @@ export function addGrantsCommand(program: Command): void {
     .description('print the SQL that gives a role the least rights a run needs')
     .option('--role <name>', 'role that runs log in as', 'retention')
     .action(async (options: PolicyOptions & { role: string }) => {
+      if (options.role === '') throw new ConfigurationError('--role must not be empty');
       const policy = await policyOf({ ...program.opts<PolicyOptions>(), ...options });
       process.stdout.write(grants(options.role, policy.schema, policy.retention));
     });

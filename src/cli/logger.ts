@@ -1,11 +1,21 @@
 import { pino } from 'pino';
+import { ConfigurationError } from '../database/config.ts';
 import type { Logger } from '../kubernetes/logger.ts';
 
-/** JSON lines on stderr, so that stdout holds results alone; LOG_LEVEL sets the level (default info). */
-export function jsonLogger(): Logger {
+const levels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'];
+
+/**
+ * JSON lines on stderr, so that stdout holds results alone; LOG_LEVEL sets the level (default info).
+ * ConfigurationError where that is no level.
+ */
+export function jsonLogger(env: Readonly<Record<string, string | undefined>>): Logger {
+  const level = env.LOG_LEVEL || 'info';
+  if (!levels.includes(level)) {
+    throw new ConfigurationError(`LOG_LEVEL must be one of ${levels.join(', ')} (given: "${level}")`);
+  }
   return pino(
     {
-      level: process.env.LOG_LEVEL ?? 'info',
+      level,
       base: undefined,
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },

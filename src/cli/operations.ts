@@ -1,14 +1,13 @@
 import type { Command } from 'commander';
 import { Option } from 'commander';
-import { milliseconds } from '../api/duration.ts';
 import { exitCodes, type RunReport, resultWithoutOperations } from '../api/run-result.ts';
-import { type CleanupOperation, cleanupOperations } from '../api/spec.ts';
+import { cleanupOperations } from '../api/spec.ts';
 import { ConfigurationError } from '../database/config.ts';
 import { connect } from '../database/connect.ts';
 import { configFromCommandLine } from '../database/credentials.ts';
-import { Session } from '../database/session.ts';
+import type { RunOptions } from '../retention/options.ts';
 import { runRetention } from '../retention/run.ts';
-import { collectStatistics } from '../retention/statistics.ts';
+import { runStatistics } from '../retention/run-statistics.ts';
 import { printReport } from './output.ts';
 import { addOperationOptions, type OperationOptions, policyOf } from './policy-options.ts';
 import { progressReporter } from './progress.ts';
@@ -19,15 +18,13 @@ const commandNames = ['cleanup', 'stats', ...cleanupOperations] as const;
 type CommandName = (typeof commandNames)[number];
 
 const descriptions: Record<CommandName, string> = {
-  cleanup: 'run every operation, in their order',
+  cleanup: "run every operation, in their order; with --file those of the policy's jobs",
   stats: 'show sizes, ages, rows due, and rows that no operation takes',
   connections: 'close connections without a heartbeat',
   instructions: 'archive old instructions with acknowledgements, delete those without',
   sessions: 'archive the experimental parameters of sessions that ended long ago',
   acknowledgements: 'delete old acknowledgements, whatever the policy says of seven years',
 };
-
-const countTimeoutMs = 30_000;
 
 /**
  * Adds a command per operation, and the form of the service that this replaces:
@@ -62,71 +59,54 @@ export function addOperationCommands(program: Command): void {
 }
 
 async function operate(name: CommandName, options: OperationOptions): Promise<number> {
-  const policy = await policyOf(options);
-  const config = await configFromCommandLine(options.databaseUrl, process.env, { tlsMode: policy.tlsMode });
-  const report = await (name === 'stats' ? statistics : cleanup)(name, policy, options, () =>
-    connect(config, `retention ${name}`),
-  );
-  process.stdout.write(printReport(report, options.output ?? 'text'));
-  return exitCodes[report.result];
+  const format = options.output ?? 'text';
+  const identity = { id: `cli-${new Date().toISOString()}`, job: name, trigger: 'CommandLine' as const };
+  const started = new Date();
+  try {
+    const report = await reportOf(name, options, identity);
+    const exitCode = exitCodes[report.result];
+    process.stdout.write(printReport(report, format));
+    if (exitCode !== 0) process.stderr.write(`error: ${report.message ?? report.result}\n`);
+    return exitCode;
+  } catch (error) {
+    // Whoever reads JSON or YAML gets a result whatever happens; main tells the reason on stderr.
+    if (format !== 'text') {
+      const failed = resultWithoutOperations(identity, 'Failed', started, new Date(), (error as Error).message);
+      process.stdout.write(printReport(failed, format));
+    }
+    throw error;
+  }
 }
 
-type Policy = Awaited<ReturnType<typeof policyOf>>;
-
-function identityOf(name: CommandName) {
-  return { id: `cli-${new Date().toISOString()}`, job: name, trigger: 'CommandLine' as const };
-}
-
-async function cleanup(
+async function reportOf(
   name: CommandName,
-  policy: Policy,
   options: OperationOptions,
-  open: () => ReturnType<typeof connect>,
+  identity: RunOptions['identity'],
 ): Promise<RunReport> {
+  const { tlsMode, ...policy } = await policyOf(options);
+  const config = await configFromCommandLine(options.databaseUrl, process.env, tlsMode);
+  const run = {
+    ...policy,
+    identity,
+    connect: (abandon?: AbortSignal) => connect(config, `retention ${name}`, abandon),
+    signal: stopSignal(),
+    log: textLogger(process.stderr),
+    now: () => new Date(),
+  };
+  if (name === 'stats') return runStatistics(run);
+  if (name !== 'cleanup' && !policy.operations.includes(name)) {
+    run.log.warn({ name }, 'no job of the policy has this operation; it runs since it was asked for by name');
+  }
   const progress = progressReporter(process.stderr);
   try {
     return await runRetention({
-      ...policy,
-      identity: identityOf(name),
-      operations: name === 'cleanup' ? cleanupOperations : [name as CleanupOperation],
+      ...run,
+      operations: name === 'cleanup' ? policy.operations : [name],
       dryRun: policy.dryRun || options.dryRun === true,
       ignoreAuditTrailGate: name === 'acknowledgements',
-      connect: open,
-      signal: stopSignal(),
-      log: textLogger(process.stderr),
-      now: () => new Date(),
       onProgress: progress.show,
     });
   } finally {
     progress.end();
-  }
-}
-
-async function statistics(
-  name: CommandName,
-  policy: Policy,
-  _options: OperationOptions,
-  open: () => ReturnType<typeof connect>,
-): Promise<RunReport> {
-  const started = new Date();
-  const session = new Session(open);
-  try {
-    const collected = await collectStatistics(session, {
-      schema: policy.schema,
-      timestampTimeZone: policy.timestampTimeZone,
-      retention: policy.retention,
-      lockTimeoutMs: milliseconds(policy.limits.lockTimeout),
-      countTimeoutMs,
-    });
-    const { message: _none, ...result } = resultWithoutOperations(
-      identityOf(name),
-      'Succeeded',
-      started,
-      new Date(),
-      '',
-    );
-    return { ...result, policy: policy.retention, statistics: collected };
-  } finally {
-    await session.close();
   }
 }

@@ -1,5 +1,5 @@
 import { stringify } from 'yaml';
-import type { OperationResult, RunReport, Statistics } from '../api/run-result.ts';
+import { exitCodes, type OperationResult, type RunReport, type Statistics } from '../api/run-result.ts';
 import type { outputs } from './policy-options.ts';
 
 const number = new Intl.NumberFormat('en-US');
@@ -16,23 +16,27 @@ function cleanupText(report: RunReport): string {
   const { policy } = report;
   const actions = report.result === 'DryRun' ? 'would change' : 'changed';
   return [
-    ...table([
-      ['OPERATION', 'OLDER THAN', 'CLOSED', 'ARCHIVED', 'DELETED', 'SKIPPED', 'BATCHES', 'SECONDS'],
-      ...report.operations.map(operationRow),
-    ]),
-    ...report.operations.flatMap(({ name, message, error }) => [
-      ...(message === undefined ? [] : [`${name}: ${message}`]),
-      ...(error === undefined ? [] : [`${name} failed: ${error}`]),
-    ]),
-    '',
+    ...(report.operations.length === 0 ? [] : operationsText(report.operations)),
     `${report.result}: ${number.format(report.rows)} rows ${actions}, ${report.startTime} to ${report.completionTime} (${report.durationSeconds} s)`,
-    ...(report.message === undefined ? [] : [report.message]),
+    // Why it did not go well is told on stderr.
+    ...(report.message === undefined || exitCodes[report.result] !== 0 ? [] : [report.message]),
     ...(policy === undefined
       ? []
       : [
           `Policy ${policy.preset}: connections ${policy.connectionCleanupHours} h, instructions ${policy.instructionRetentionDays} d, sessions ${policy.completedSessionRetentionDays} d, acknowledgements ${policy.acknowledgementRetentionDays} d, batches of ${policy.batchSize}`,
         ]),
   ].join('\n');
+}
+
+function operationsText(operations: readonly OperationResult[]): string[] {
+  return [
+    ...table([
+      ['OPERATION', 'OLDER THAN', 'CLOSED', 'ARCHIVED', 'DELETED', 'SKIPPED', 'BATCHES', 'SECONDS'],
+      ...operations.map(operationRow),
+    ]),
+    ...operations.flatMap(({ name, message }) => (message === undefined ? [] : [`${name}: ${message}`])),
+    '',
+  ];
 }
 
 function operationRow(operation: OperationResult): string[] {

@@ -1,11 +1,12 @@
 import { readFile } from 'node:fs/promises';
 import { type Command, Option } from 'commander';
-import { parseAllDocuments } from 'yaml';
-import { type EffectiveRetention, effectiveRetention } from '../api/effective.ts';
+import { type Document, parseAllDocuments } from 'yaml';
+import { effectiveRetention, presetRetention } from '../api/effective.ts';
 import { explain, kind, retentionPolicySchema } from '../api/policy.ts';
 import type { PresetName } from '../api/presets.ts';
-import { guardSchema, limitsSchema } from '../api/spec.ts';
+import { cleanupOperations, guardSchema, limitsSchema } from '../api/spec.ts';
 import { ConfigurationError, type TlsMode } from '../database/config.ts';
+import { environmentVariables } from '../database/credentials.ts';
 import type { RunOptions } from '../retention/options.ts';
 
 /** The names that people know the presets by on the command line. */
@@ -40,14 +41,17 @@ export function addOperationOptions(command: Command): Command {
   return addPolicyOptions(command)
     .option('--dry-run', 'only count what would change')
     .addOption(new Option('--output <format>', 'how the result is printed (default: text)').choices(outputs))
-    .option('--database-url <uri>', 'postgresql:// URI (default: the PG* variables, as psql reads them)');
+    .option(
+      '--database-url <uri>',
+      `postgresql:// URI (default: what ${environmentVariables.join(', ')} say, each with psql's default)`,
+    );
 }
 
 /** A policy as the command line applies it. */
-export type CommandLinePolicy = Pick<RunOptions, 'schema' | 'timestampTimeZone' | 'dryRun' | 'guard' | 'limits'> & {
-  retention: EffectiveRetention;
-  tlsMode?: TlsMode;
-};
+export type CommandLinePolicy = Pick<
+  RunOptions,
+  'operations' | 'retention' | 'schema' | 'timestampTimeZone' | 'dryRun' | 'guard' | 'limits'
+> & { tlsMode?: TlsMode };
 
 /** The policy that the options name: a preset, or a file with the very rules that the API server applies. */
 export async function policyOf(options: PolicyOptions): Promise<CommandLinePolicy> {
@@ -57,7 +61,8 @@ export async function policyOf(options: PolicyOptions): Promise<CommandLinePolic
   if (options.schema === '') throw new ConfigurationError('--schema must not be empty');
   if (options.file !== undefined) return policyFromFile(options.file, options.schema);
   return {
-    retention: effectiveRetention({ preset: presetOptions[options.policy ?? 'scientific']! }),
+    operations: cleanupOperations,
+    retention: presetRetention(presetOptions[options.policy ?? 'scientific']!),
     schema: options.schema ?? 'public',
     timestampTimeZone: 'UTC',
     dryRun: false,
@@ -71,7 +76,9 @@ async function policyFromFile(file: string, schema: string | undefined): Promise
   const parsed = retentionPolicySchema.safeParse(document);
   if (!parsed.success) throw new ConfigurationError(`--file ${file}: ${explain(parsed.error, document)}`);
   const { spec } = parsed.data;
+  const wanted = new Set(spec.jobs?.flatMap((job) => job.operations) ?? cleanupOperations);
   return {
+    operations: cleanupOperations.filter((name) => wanted.has(name)),
     retention: effectiveRetention(spec),
     schema: schema ?? spec.database.schema,
     timestampTimeZone: spec.database.timestampTimeZone,
@@ -91,10 +98,21 @@ async function onlyPolicyIn(file: string): Promise<unknown> {
   if (broken !== undefined)
     throw new ConfigurationError(`--file ${file} is not YAML: ${broken.message.split('\n')[0]}`);
   const policies = [...documents]
-    .map((document) => document.toJS() as { kind?: unknown } | null)
+    .map((document) => contentOf(document, file) as { kind?: unknown } | null)
     .filter((document) => document?.kind === kind);
   if (policies.length !== 1) {
     throw new ConfigurationError(`--file ${file} must hold one ${kind}; it holds ${policies.length}`);
   }
   return policies[0];
+}
+
+/** What a document says; an alias without its anchor, or far too many of them, shows up only here. */
+function contentOf(document: Document.Parsed, file: string): unknown {
+  try {
+    return document.toJS();
+  } catch (cause) {
+    throw new ConfigurationError(`--file ${file} cannot be used: ${(cause as Error).message.split('\n')[0]}`, {
+      cause,
+    });
+  }
 }

@@ -19,17 +19,20 @@ export function addRunCommand(program: Command): void {
     .command('run', { hidden: true })
     .description('run one job of a policy; started by the controller')
     .action(async () => {
-      process.exitCode = await runnerProcess(process.env, jsonLogger());
+      process.exitCode = await runnerProcess(process.env);
     });
 }
 
-async function runnerProcess(env: NodeJS.ProcessEnv, log: Logger): Promise<number> {
+async function runnerProcess(env: NodeJS.ProcessEnv): Promise<number> {
   const stop = stopSignal();
   stop.addEventListener('abort', () => setTimeout(() => process.exit(exitCodeOfStoppedRun), hardExitAfterMs).unref());
+  let log: Logger;
   let environment: RunnerEnvironment;
   try {
+    log = jsonLogger(env);
     environment = runnerEnvironmentFrom(env);
   } catch (error) {
+    log = jsonLogger({});
     await writeTerminationMessage(env, (error as Error).message, log);
     log.error({ error: (error as Error).message }, 'the run cannot start');
     return badInputExitCode;
@@ -41,7 +44,7 @@ async function runnerProcess(env: NodeJS.ProcessEnv, log: Logger): Promise<numbe
   await writeTerminationMessage(env, terminationMessage(report), log);
   process.stdout.write(`${JSON.stringify(report)}\n`);
   await reportRun(environment, report, log, stop);
-  log.info({ result: report.result, rows: report.rows, exitCode }, 'run ends');
+  log.info({ result: report.result, rows: report.rows, message: report.message, exitCode }, 'run ends');
   return exitCode;
 }
 

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { parse, stringify } from 'yaml';
 import { type RunReport, runReportSchema } from '../../src/api/run-result.ts';
 import { cleanupOperations } from '../../src/api/spec.ts';
@@ -20,6 +20,7 @@ import {
 import { eventually } from '../support/eventually.ts';
 import { createDatabase, type TestDatabase } from '../support/postgres/database.ts';
 import { createLogin, expectNoSecret, type Login } from '../support/postgres/login.ts';
+import { blocks, pidOf } from '../support/postgres/sessions.ts';
 import { freePort } from '../support/processes.ts';
 import { RetentionProcesses } from '../support/retention-process.ts';
 
@@ -221,10 +222,12 @@ describe('an operation', () => {
 
   test('that the guard stops ends with 3 and changes nothing', async () => {
     await fill();
-    const { exitCode, stdout } = await retention(['cleanup']);
+    const { exitCode, stdout, stderr } = await retention(['cleanup']);
     expect(exitCode).toBe(3);
-    expect(stdout).toMatch(/^Blocked: 0 rows changed/m);
-    expect(stdout).toMatch(/more than guard\.maxPercentOfTable 50/);
+    expect(stdout).toMatch(/^Blocked: 0 rows changed/);
+    expect(stderr).toMatch(/^error: .* more than guard\.maxPercentOfTable 50\. .*\n$/);
+    // A preset has no guard of its own: the way is a file.
+    expect(stderr).toMatch(/spec\.guard, also in a file for --file/);
     expect(await countOf(database.pool, 'agentinstruction')).toBe(1);
   });
 
@@ -255,10 +258,28 @@ describe('a policy in a file', () => {
     });
   });
 
+  test('runs by cleanup what its jobs run, by name what is asked for, with a warning', async () => {
+    await addConnection(database.pool);
+    await addInstruction(database.pool);
+    const guard = { maxPercentOfTable: 100 };
+    const jobs = (...operations: string[][]) =>
+      policyFile({ guard, jobs: operations.map((names, index) => ({ name: `job-${index}`, operations: names })) });
+    const file = await jobs(['connections']);
+    const { operations, stderr } = await reportOf(['cleanup', '--file', file]);
+    expect(operations).toMatchObject([{ name: 'connections', closed: 1 }]);
+    expect(stderr).not.toMatch(/warning/);
+    expect(await countOf(database.pool, 'agentinstruction')).toBe(1);
+    const named = await reportOf(['instructions', '--file', file]);
+    expect(named.operations).toMatchObject([{ name: 'instructions', deleted: 1 }]);
+    expect(named.stderr).toMatch(/^warning: instructions: no job of the policy has this operation; it runs since .*\n/);
+    const several = await reportOf(['cleanup', '--file', await jobs(['sessions'], ['sessions', 'connections'])]);
+    expect(several.operations.map(({ name }) => name)).toEqual(['connections', 'sessions']);
+  });
+
   test('applies with its TLS mode: without TLS on the server the example is refused', async () => {
-    const { exitCode, stdout } = await retention(['cleanup', '--file', await textFile(stringify(example))]);
+    const { exitCode, stderr } = await retention(['cleanup', '--file', await textFile(stringify(example))]);
     expect(exitCode).toBe(1);
-    expect(stdout).toMatch(/offers no TLS; turn it on there/);
+    expect(stderr).toMatch(/^error: .*offers no TLS; turn it on there/);
   });
 
   test.each<[string, Record<string, unknown>, string]>([
@@ -295,6 +316,11 @@ describe('a policy in a file', () => {
       'spec.limits.maxDuration: must be from 1s to 168h (given: "0s")',
     ],
     ['has a period out of bounds', { retention: { batchSize: 0 } }, 'spec.retention.batchSize: '],
+    [
+      'has a schema that PostgreSQL cannot hold',
+      { database: { secretRef: { name: 'db' }, schema: 'a\u0000b' } },
+      'spec.database.schema: Invalid string: must match pattern',
+    ],
     ['has an unknown field', { retain: 1 }, 'Unrecognized key: "retain"'],
   ])('that %s is refused', async (_, spec, sentence) => {
     await expect(policyOf({ file: await policyFile(spec) })).rejects.toThrow(sentence);
@@ -304,6 +330,12 @@ describe('a policy in a file', () => {
     ['is none', 'kind: ConfigMap\n', /must hold one RetentionPolicy; it holds 0/],
     ['are two', 'kind: RetentionPolicy\n---\nkind: RetentionPolicy\n', /must hold one RetentionPolicy; it holds 2/],
     ['is no YAML', 'a: [1\n', /is not YAML: /],
+    ['has an alias without its anchor', 'kind: *none\n', /^--file \S+ cannot be used: Unresolved alias/],
+    [
+      'has far too many aliases',
+      `a: &a [x, x, x, x]\n${[...'bcdefgh'].map((name, i) => `${name}: &${name} [${Array(9).fill(`*${'abcdefgh'[i]}`).join(', ')}]\n`).join('')}`,
+      /^--file \S+ cannot be used: Excessive alias count/,
+    ],
     [
       'is of another version',
       'apiVersion: v2\nkind: RetentionPolicy\n',
@@ -359,6 +391,7 @@ describe('bad input ends with 2 and one sentence', () => {
       ['cleanup', '--database-url', 'mysql://u:Xq7zSecret@h/d'],
       /--database-url: not a PostgreSQL URI/,
     ],
+    ['a role without a name', ['grants', '--role', ''], /--role must not be empty/],
     [
       'a schema without the tables',
       ['cleanup', '--schema', 'other'],
@@ -366,14 +399,16 @@ describe('bad input ends with 2 and one sentence', () => {
     ],
   ])('for %s', (_, args, sentence) => expectRefused(args, sentence));
 
-  test('for a missing variable', async () => {
-    await expectRefused(['stats'], /no --database-url given, and in the environment: PGHOST is missing/, {});
-    const { PGUSER: _, ...rest } = pg;
-    await expectRefused(['stats'], /PGUSER is missing/, rest);
+  test('for a variable that is wrong', async () => {
     await expectRefused(['stats'], /PGPORT: port must be a number from 1 to 65535 \(given: "x"\)/, {
       ...pg,
       PGPORT: 'x',
     });
+    await expectRefused(
+      ['controller', '--image', 'x'],
+      /LOG_LEVEL must be one of trace, debug, info, warn, error, fatal, silent \(given: "foo"\)/,
+      { LOG_LEVEL: 'foo' },
+    );
   });
 });
 
@@ -386,13 +421,97 @@ describe('a database', () => {
   test('that cannot be reached ends with 1 and one sentence', async () => {
     const url = new URL(login.url);
     url.port = String(await freePort());
+    const sentence = /nothing answers at .*are host and port in --database-url right\?/;
     for (const command of ['stats', 'cleanup']) {
       const { exitCode, stdout, stderr } = await retention([command, '--database-url', url.href]);
       expect(exitCode).toBe(1);
-      expect(stdout + stderr).toMatch(/nothing answers at .*are host and port in --database-url right\?/);
-      expect(stdout + stderr).not.toMatch(/at .*\.ts:\d+/);
+      expect(stderr).toMatch(new RegExp(`^error: ${sentence.source}\n$`));
+      expect(stdout).toMatch(/^Failed: 0 rows changed, [^\n]+\nPolicy ScientificCompliance: [^\n]+\n$/);
+      expect(await reportOf([command, '--database-url', url.href])).toMatchObject({
+        exitCode: 1,
+        result: 'Failed',
+        job: command,
+        message: expect.stringMatching(sentence),
+        stderr,
+      });
     }
   });
+});
+
+describe('a failure', () => {
+  test('that leaves nothing to do is one sentence on stderr', async () => {
+    await addInstruction(database.pool);
+    await database.pool.query('alter table agentinstruction rename column payload to payload_');
+    onTestFinished(async () => {
+      await database.pool.query('alter table agentinstruction rename column payload_ to payload');
+    });
+    const { exitCode, stdout, stderr } = await retention(['cleanup']);
+    expect({ exitCode, stdout }).toEqual({ exitCode: 2, stdout: '' });
+    expect(stderr).toBe('error: table agentinstruction has no column payload\n');
+  });
+
+  test('of one operation of several is told once, on stderr, beside what the others did', async () => {
+    await addConnection(database.pool);
+    await database.pool.query(
+      "create function refuse() returns trigger language plpgsql as $$ begin raise exception 'no changes today'; end $$",
+    );
+    await database.pool.query(
+      'create trigger refuse before update on agentconnection for each row execute function refuse()',
+    );
+    onTestFinished(async () => {
+      await database.pool.query('drop function refuse() cascade');
+    });
+    const { exitCode, stdout, stderr } = await retention([
+      'cleanup',
+      '--file',
+      await policyFile({ guard: { maxPercentOfTable: 100 } }),
+    ]);
+    expect(exitCode).toBe(4);
+    expect(stdout).toMatch(/^connections .*\n(instructions|sessions) /m);
+    expect(stdout).toMatch(/^Partial: /m);
+    expect(stdout).not.toContain('no changes today');
+    expect(stderr.match(/no changes today/g)).toHaveLength(1);
+    expect(stderr).toMatch(/^error: connections failed: no changes today/m);
+  });
+
+  test('for bad input is a result in JSON and YAML too', async () => {
+    const { exitCode, result, message, stderr } = await reportOf(['stats', '--schema', 'other']);
+    expect({ exitCode, result }).toEqual({ exitCode: 2, result: 'Failed' });
+    expect(stderr).toBe(`error: ${message}\n`);
+    const { stdout } = await retention(['stats', '--file', '/nowhere.yaml', '--output', 'yaml']);
+    expect(runReportSchema.parse(parse(stdout))).toMatchObject({ result: 'Failed', job: 'stats' });
+  });
+});
+
+test('a reader that has read enough fails nothing', async () => {
+  for (const [command, exitCode] of [
+    ['stats', 0],
+    ['cleanup', 3],
+  ] as const) {
+    await addInstruction(database.pool);
+    const running = processes.start([command], pg);
+    running.closeStdout();
+    const ended = await running.ended;
+    expect(ended.exitCode).toBe(exitCode);
+    expect(ended.stderr).not.toMatch(/EPIPE|at .*:\d+/);
+  }
+});
+
+test('Ctrl-C ends statistics as Partial, with 4', async () => {
+  const holder = await database.client();
+  await holder.query('begin');
+  await holder.query('lock table agentsession in access exclusive mode');
+  const file = await policyFile({ limits: { lockTimeout: '1h' } });
+  const running = processes.start(['stats', '--file', file, '--output', 'json'], pg);
+  await blocks(database, await pidOf(holder));
+  running.kill('SIGINT');
+  const { exitCode, stdout } = await running.ended;
+  expect(exitCode).toBe(4);
+  expect(runReportSchema.parse(JSON.parse(stdout))).toMatchObject({
+    result: 'Partial',
+    message: 'stopped: SIGINT received',
+  });
+  await holder.end();
 });
 
 test('grants prints SQL for the role that is named', async () => {

@@ -15,6 +15,8 @@ export interface RetentionProcess {
   /** What it has written to standard error so far. */
   stderr(): string;
   kill(signal: NodeJS.Signals): void;
+  /** Reads no more of its standard output, as `| true` does. */
+  closeStdout(): void;
   ended: Promise<Ended>;
 }
 
@@ -38,6 +40,7 @@ export class RetentionProcesses {
     return {
       stderr: () => texts.stderr,
       kill: (signal) => void child.kill(signal),
+      closeStdout: () => void child.stdout!.destroy(),
       ended: once(child, 'close').then(([exitCode]) => ({ exitCode, ...texts })),
     };
   }
