@@ -98,13 +98,22 @@ const tlsRule = {
   rule: "!(has(self.mode) && self.mode in ['disable', 'require'] && has(self.caSecretRef))",
   message: 'mode disable or require never looks at a CA: leave caSecretRef out, or use verify-ca or verify-full',
 };
+// PostgreSQL cannot hold a NUL in text, and in a name the other control characters are no better.
+const withoutControlCharacters = /^\P{Cc}+$/u;
+
 const databaseSchema = z.strictObject({
   secretRef: z
     .strictObject({ name: secretName })
     .describe(
       'Secret of this namespace with key uri, or host, port, dbname (or database), user (or username) and password, as CloudNativePG, Crunchy and Service Binding write them.',
     ),
-  schema: z.string().min(1).max(63).default('public').describe('PostgreSQL schema that holds the agent tables.'),
+  schema: z
+    .string()
+    .min(1)
+    .max(63)
+    .regex(withoutControlCharacters)
+    .default('public')
+    .describe('PostgreSQL schema that holds the agent tables.'),
   timestampTimeZone: z
     .string()
     .min(1)
