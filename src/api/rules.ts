@@ -9,13 +9,16 @@ interface Rule {
   holds(spec: SpecFields): boolean;
 }
 
-/** CEL for a retention period in force: the override, or the preset's constant. */
-function effectiveCel(field: 'acknowledgementRetentionDays' | 'instructionRetentionDays'): string {
+/** CEL for a retention period in force: the override, or the preset's constant; `spec` is CEL for the spec. */
+export function effectiveCel(
+  field: 'acknowledgementRetentionDays' | 'instructionRetentionDays',
+  spec = 'self',
+): string {
   const preset = presetNames
     .slice(1)
-    .map((name) => `self.preset == '${name}' ? ${presets[name][field]} : `)
+    .map((name) => `${spec}.preset == '${name}' ? ${presets[name][field]} : `)
     .join('');
-  return `(has(self.retention) && has(self.retention.${field}) ? self.retention.${field} : ${preset}${presets[presetNames[0]][field]})`;
+  return `(has(${spec}.retention) && has(${spec}.retention.${field}) ? ${spec}.retention.${field} : ${preset}${presets[presetNames[0]][field]})`;
 }
 
 /** Rules over the whole spec, checked on effective values. */
