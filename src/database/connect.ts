@@ -1,3 +1,4 @@
+import { Socket } from 'node:net';
 import type { ConnectionOptions } from 'node:tls';
 import pg from 'pg';
 import type { DatabaseConfig } from './config.ts';
@@ -9,10 +10,21 @@ class ConnectionError extends Error {
 
 /**
  * Opens a connection; `applicationName` shows in pg_stat_activity. Only startup parameters that pgbouncer takes.
+ * When `abandon` is aborted the socket is destroyed, whatever waits for it: a dead network gives no answer.
  * Throws ConnectionError, whose text holds no credential.
  */
-export async function connect(config: DatabaseConfig, applicationName: string): Promise<pg.Client> {
+export async function connect(
+  config: DatabaseConfig,
+  applicationName: string,
+  abandon?: AbortSignal,
+): Promise<pg.Client> {
+  abandon?.throwIfAborted();
+  const socket = new Socket();
+  const destroy = () => socket.destroy(new Error('the connection was abandoned'));
+  abandon?.addEventListener('abort', destroy, { once: true });
+  socket.once('close', () => abandon?.removeEventListener('abort', destroy));
   const client = new pg.Client({
+    stream: () => socket,
     host: config.host,
     port: config.port,
     database: config.database,

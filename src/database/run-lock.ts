@@ -34,7 +34,8 @@ export async function acquireRunLock(
     await client.end().catch(() => {});
   };
   try {
-    await client.query('begin');
+    // A stricter default isolation would keep a snapshot for as long as the run lasts, and hold back vacuum.
+    await client.query('begin isolation level read committed');
     await client.query(
       // transaction_timeout is unknown before PostgreSQL 17.
       `select set_config(name, '0', true)
@@ -43,7 +44,12 @@ export async function acquireRunLock(
     );
     for (;;) {
       signal.throwIfAborted();
-      if (await tryLock(client, schema)) return { lost: lost.signal, release };
+      if (await tryLock(client, schema)) {
+        // The driver leaves the last parameterised query's portal open, and its snapshot with it, which would hold back
+        // vacuum for as long as the run lasts; a simple query closes it.
+        await client.query('select');
+        return { lost: lost.signal, release };
+      }
       const left = deadline - Date.now();
       if (left <= 0) break;
       await sleep(Math.min(tryAgainAfterMs, left), undefined, { signal });

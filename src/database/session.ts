@@ -84,7 +84,11 @@ async function configure(client: pg.Client, settings: TransactionSettings): Prom
             set_config('row_security', 'off', true),
             set_config('search_path', $1, true),
             set_config('lock_timeout', $2, true),
-            set_config('statement_timeout', $3, true)`,
+            set_config('statement_timeout', $3, true),
+            set_config('idle_in_transaction_session_timeout', '0', true),
+            -- Unknown before PostgreSQL 17.
+            case when current_setting('transaction_timeout', true) is not null
+                 then set_config('transaction_timeout', '0', true) end`,
     [pg.escapeIdentifier(settings.schema), `${settings.lockTimeoutMs}ms`, `${settings.statementTimeoutMs}ms`],
   );
   return rows[0]!.pid;

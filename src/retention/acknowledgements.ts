@@ -1,6 +1,6 @@
 import type { EffectiveRetention } from '../api/effective.ts';
 import { auditTrailDays } from '../api/presets.ts';
-import type { Operation, Scope } from './operation.ts';
+import { allChanged, type Operation, type Scope } from './operation.ts';
 
 /** Whether a policy's runs delete acknowledgements at all: only below seven years. */
 export function deletesAcknowledgements(retention: EffectiveRetention): boolean {
@@ -19,11 +19,10 @@ export function acknowledgements({ tables }: Scope, cutoff: string): Operation {
     dueParameters: [cutoff],
     counts: `count(*) as deleted`,
     async change(client, ids) {
-      const { rowCount } = await client.query(
-        `delete from ${tables.acknowledgement} where acknowledgement_id = any($1)`,
-        [ids],
-      );
-      return { deleted: rowCount ?? 0 };
+      const removed = await client.query(`delete from ${tables.acknowledgement} where acknowledgement_id = any($1)`, [
+        ids,
+      ]);
+      return { deleted: allChanged(removed, ids, tables.acknowledgement) };
     },
   };
 }

@@ -11,8 +11,15 @@ const neededColumns: Record<keyof typeof tableNames, readonly string[]> = {
   acknowledgement: ['acknowledgement_id', 'instruction_id', 'created_at'],
 };
 
-const jsonColumns = ['experimental_parameters', 'payload', 'instruction_metadata'];
 const timestampTypes = ['timestamp without time zone', 'timestamp with time zone'];
+const textTypes = ['character varying', 'text'];
+
+/** Types a column may have; undefined where any will do. */
+function allowedTypes(column: string): string[] | undefined {
+  if (['experimental_parameters', 'payload', 'instruction_metadata'].includes(column)) return ['jsonb'];
+  if (column === 'status') return textTypes;
+  return column.endsWith('_at') ? timestampTypes : undefined;
+}
 
 /** Type of a column, by table and column name, as PostgreSQL spells it. */
 export type ColumnTypes = ReadonlyMap<string, string>;
@@ -22,14 +29,15 @@ export type ColumnTypes = ReadonlyMap<string, string>;
  * has a type on which the operations would not be right.
  */
 export async function columnTypes(client: pg.Client, schema: string): Promise<ColumnTypes> {
-  const { rows } = await client.query<{ table: string; column: string; type: string }>(
-    `select c.relname::text as table, a.attname::text as column, format_type(a.atttypid, null) as type
+  const { rows } = await client.query<{ table: string; view: boolean; column: string; type: string }>(
+    `select c.relname::text as table, c.relkind not in ('r', 'p') as view,
+            a.attname::text as column, format_type(a.atttypid, null) as type
        from pg_class c
        join pg_namespace n on n.oid = c.relnamespace
        join pg_attribute a on a.attrelid = c.oid
       where n.nspname = $1
         and c.relname = any($2)
-        and c.relkind in ('r', 'p')
+        and c.relkind in ('r', 'p', 'v', 'm', 'f')
         and a.attnum > 0
         and not a.attisdropped`,
     [schema, Object.values(tableNames)],
@@ -37,10 +45,14 @@ export async function columnTypes(client: pg.Client, schema: string): Promise<Co
   const types = new Map(rows.map((row) => [`${row.table}.${row.column}`, row.type]));
   for (const [key, columns] of Object.entries(neededColumns)) {
     const table = tableNames[key as keyof typeof tableNames];
-    if (!rows.some((row) => row.table === table)) {
+    const found = rows.find((row) => row.table === table);
+    if (found === undefined) {
       throw new ConfigurationError(
         `table ${table} does not exist in schema "${schema}" of this database; check spec.database.schema (--schema) and the database's name`,
       );
+    }
+    if (found.view) {
+      throw new ConfigurationError(`${table} in schema "${schema}" is a view; it must be a table`);
     }
     for (const column of columns) checkType(types.get(`${table}.${column}`), table, column);
   }
@@ -49,9 +61,36 @@ export async function columnTypes(client: pg.Client, schema: string): Promise<Co
 
 function checkType(type: string | undefined, table: string, column: string): void {
   if (type === undefined) throw new ConfigurationError(`table ${table} has no column ${column}`);
-  const allowed = jsonColumns.includes(column) ? ['jsonb'] : column.endsWith('_at') ? timestampTypes : undefined;
+  const allowed = allowedTypes(column);
   if (allowed !== undefined && !allowed.includes(type)) {
     throw new ConfigurationError(`column ${table}.${column} has type ${type}; it must be ${allowed.join(' or ')}`);
+  }
+}
+
+/**
+ * Rows are locked and changed by their key: one that occurs twice would take a row along that is not due. Throws
+ * ConfigurationError unless each table's key alone is unique, and nothing inherits from it with keys of its own.
+ */
+export async function checkKeys(client: pg.Client, schema: string): Promise<void> {
+  const { rows } = await client.query<{ table: string; key: string; unique: boolean; inherited: boolean }>(
+    `select c.relname::text as table, a.attname::text as key,
+            exists (select from pg_index x
+                     where x.indrelid = c.oid and x.indisunique and x.indisvalid and x.indimmediate
+                       and x.indpred is null and x.indnkeyatts = 1 and x.indkey[0] = a.attnum) as unique,
+            c.relkind = 'r' and exists (select from pg_inherits h where h.inhparent = c.oid) as inherited
+       from pg_class c
+       join pg_namespace n on n.oid = c.relnamespace
+       join pg_attribute a on a.attrelid = c.oid
+        and a.attname = case c.relname when $3 then 'acknowledgement_id' else 'id' end
+      where n.nspname = $1
+        and c.relname = any($2)`,
+    [schema, Object.values(tableNames), tableNames.acknowledgement],
+  );
+  for (const { table, key, unique, inherited } of rows) {
+    if (!unique) throw new ConfigurationError(`table ${table} must have a unique index on ${key} alone`);
+    if (inherited) {
+      throw new ConfigurationError(`table ${table} has children by inheritance, whose rows have keys of their own`);
+    }
   }
 }
 
@@ -68,9 +107,11 @@ export async function checkAcknowledgementKey(client: pg.Client, tables: Tables)
 }
 
 async function missingKey(client: pg.Client, tables: Tables): Promise<string[]> {
-  const { rows } = await client.query<{ name: string; validated: boolean; switches: string[] }>(
+  const { rows } = await client.query<{ name: string; validated: boolean; enforced: boolean; switches: string[] }>(
     `select k.conname::text as name,
             k.convalidated as validated,
+            -- Unknown before PostgreSQL 18, where every key is enforced.
+            coalesce((to_jsonb(k) ->> 'conenforced')::boolean, true) as enforced,
             array(select format('alter table %s enable trigger %I;',
                                 case g.tgrelid when k.conrelid then $1::text else $2::text end, g.tgname)
                     from pg_trigger g
@@ -85,8 +126,10 @@ async function missingKey(client: pg.Client, tables: Tables): Promise<string[]> 
         and b.attname = 'instruction_id'`,
     [tables.acknowledgement, tables.instruction],
   );
-  const missing = rows.map(({ name, validated, switches }) => [
-    ...(validated ? [] : [`alter table ${tables.acknowledgement} validate constraint ${escapeIdentifier(name)};`]),
+  const alter = `alter table ${tables.acknowledgement}`;
+  const missing = rows.map(({ name, validated, enforced, switches }) => [
+    ...(enforced ? [] : [`${alter} alter constraint ${escapeIdentifier(name)} enforced;`]),
+    ...(validated || !enforced ? [] : [`${alter} validate constraint ${escapeIdentifier(name)};`]),
     ...switches,
   ]);
   // One sound key is enough, however many there are.

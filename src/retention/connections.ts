@@ -1,4 +1,4 @@
-import type { Operation, Scope } from './operation.ts';
+import { allChanged, type Operation, type Scope } from './operation.ts';
 
 /**
  * Connections without a heartbeat for connectionCleanupHours are closed as timed out; never deleted.
@@ -15,13 +15,13 @@ export function connections({ tables, retention }: Scope, cutoff: string, closed
     dueParameters: [cutoff],
     counts: `count(*) as closed`,
     async change(client, ids) {
-      const { rowCount } = await client.query(
+      const updated = await client.query(
         `update ${tables.connection}
             set status = 'timeout', closed_at = $2, close_reason = $3
           where id = any($1)`,
         [ids, closedAt, `Stale connection cleanup after ${retention.connectionCleanupHours}h`],
       );
-      return { closed: rowCount ?? 0 };
+      return { closed: allChanged(updated, ids, tables.connection) };
     },
   };
 }

@@ -17,6 +17,9 @@ export function explainSqlError(cause: unknown): string {
     case 'ECONNRESET':
       return `${message}: the server ended the connection; what was committed stays, the next run goes on`;
     default:
-      return message;
+      // The driver's own words for a connection that was lost carry no code.
+      return /^Connection terminated|connection error and is not queryable/.test(message)
+        ? `${message}: the connection was lost; what was committed stays, the next run goes on`
+        : message;
   }
 }

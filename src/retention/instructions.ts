@@ -1,4 +1,4 @@
-import type { Operation, Scope } from './operation.ts';
+import { allChanged, type Operation, type Scope } from './operation.ts';
 
 /**
  * Instructions past instructionRetentionDays: one with acknowledgements is archived, one without is deleted.
@@ -26,8 +26,9 @@ export function instructions({ tables, retention, instant }: Scope, cutoff: stri
       count(*) filter (where not exists
         (select from ${tables.acknowledgement} a where a.instruction_id = t.instruction_id)) as deleted`,
     async change(client, ids) {
-      const { rows } = await client.query<{ id: string; acknowledged: boolean }>(
+      const { rows } = await client.query<{ id: string; acknowledged: boolean; archived: boolean }>(
         `select i.id::text as id,
+                i.payload -> 'archived' is not distinct from 'true'::jsonb as archived,
                 exists
                   (select from ${tables.acknowledgement} a
                     where a.instruction_id = i.instruction_id offset 0) as acknowledged
@@ -35,9 +36,9 @@ export function instructions({ tables, retention, instant }: Scope, cutoff: stri
           where i.id = any($1)`,
         [ids],
       );
-      const unacknowledged = rows.filter((row) => !row.acknowledged).map((row) => row.id);
-      const acknowledged = rows.filter((row) => row.acknowledged).map((row) => row.id);
-      const deleted = await client.query(`delete from ${tables.instruction} where id = any($1)`, [unacknowledged]);
+      const toDelete = rows.filter((row) => !row.acknowledged).map((row) => row.id);
+      const toArchive = rows.filter((row) => row.acknowledged && !row.archived).map((row) => row.id);
+      const deleted = await client.query(`delete from ${tables.instruction} where id = any($1)`, [toDelete]);
       const archived = await client.query(
         `update ${tables.instruction}
             set payload = jsonb_build_object('archived', true, 'archived_at', $2::text),
@@ -49,11 +50,13 @@ export function instructions({ tables, retention, instant }: Scope, cutoff: stri
                   end
                   || jsonb_build_object('archived', true,
                                         'original_payload_size', coalesce(octet_length(payload::text), 0))
-          where id = any($1)
-            and payload -> 'archived' is distinct from 'true'::jsonb`,
-        [acknowledged, instant],
+          where id = any($1)`,
+        [toArchive, instant],
       );
-      return { archived: archived.rowCount ?? 0, deleted: deleted.rowCount ?? 0 };
+      return {
+        archived: allChanged(archived, toArchive, tables.instruction),
+        deleted: allChanged(deleted, toDelete, tables.instruction),
+      };
     },
   };
 }

@@ -36,6 +36,17 @@ export interface Operation {
   change(client: pg.Client, ids: readonly string[]): Promise<Changes>;
 }
 
+/**
+ * How many of the locked rows a statement changed: all of them, or the batch is rolled back. A trigger or a rule that
+ * swallows a change would otherwise look like a run with nothing to do.
+ */
+export function allChanged({ rowCount }: pg.QueryResult, ids: readonly string[], table: string): number {
+  if (rowCount === ids.length) return ids.length;
+  throw new Error(
+    `${ids.length} rows of ${table} were locked and ${rowCount ?? 0} changed: a trigger or a rule of that table keeps them`,
+  );
+}
+
 /** Adds up what batches did. */
 export function addChanges(total: Changes, more: Changes): Changes {
   const sum = { ...total };

@@ -32,7 +32,8 @@ export interface RunOptions {
   limits: z.output<typeof limitsSchema>;
   /** True for the command line's own `acknowledgements`: asked for by name, the seven-year gate does not apply. */
   ignoreAuditTrailGate?: boolean;
-  connect: () => Promise<pg.Client>;
+  /** Opens a connection, which is given up, with all that waits for it, when `abandon` is aborted. */
+  connect: (abandon?: AbortSignal) => Promise<pg.Client>;
   /** Aborted with a sentence as reason when the run has to stop. */
   signal: AbortSignal;
   log: Logger;

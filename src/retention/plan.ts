@@ -4,7 +4,7 @@ import { cleanupOperations } from '../api/spec.ts';
 import { ConfigurationError } from '../database/config.ts';
 import type { Session } from '../database/session.ts';
 import { deletesAcknowledgements } from './acknowledgements.ts';
-import { checkAcknowledgementKey, columnTypes } from './catalog.ts';
+import { checkAcknowledgementKey, checkKeys, columnTypes } from './catalog.ts';
 import { countDue } from './count.ts';
 import { operationsAt, readClock } from './cutoff.ts';
 import { explainSqlError } from './errors.ts';
@@ -45,6 +45,7 @@ export async function planRun(options: RunOptions, session: Session, stop: Abort
     if (!options.dryRun) await refuseStandby(client);
     const tables = tablesIn(options.schema);
     const types = await columnTypes(client, options.schema);
+    await checkKeys(client, options.schema);
     const instant = options.instant ?? (await readClock(client));
     const all = await operationsAt(
       client,

@@ -26,7 +26,7 @@ interface Outcome {
  */
 export async function runRetention(options: RunOptions): Promise<RunResult> {
   const started = options.now();
-  const session = new Session(options.connect);
+  const session = new Session(() => options.connect(stop.abandon));
   const stop = stopOf(options, session);
   try {
     const outcome = await (options.dryRun
@@ -85,7 +85,7 @@ async function dryRun(options: RunOptions, session: Session, stop: Stop): Promis
 
 async function underRunLock(options: RunOptions, session: Session, stop: Stop): Promise<Outcome> {
   const waitMs = options.runLockWaitMs ?? runLockWaitMs;
-  const lock = await acquireRunLock(options.connect, options.schema, waitMs, stop.signal);
+  const lock = await acquireRunLock(() => options.connect(stop.abandon), options.schema, waitMs, stop.signal);
   if (lock === undefined) {
     const note = `another run has been at work on this database and schema for ${waitMs / 1000} s; nothing was changed`;
     return { result: 'Skipped', operations: [], notes: [note] };
@@ -102,7 +102,7 @@ async function underRunLock(options: RunOptions, session: Session, stop: Stop): 
 
 function blocked(violation: string): Outcome {
   const advice =
-    'Nothing was changed. If that many are meant to go, raise the guard (spec.guard); otherwise check the periods of the policy';
+    'Nothing was changed. If that many are meant to go, raise the guard (spec.guard, also in a file for --file); otherwise check the periods of the policy';
   return { result: 'Blocked', operations: [], notes: [`${violation}. ${advice}`] };
 }
 

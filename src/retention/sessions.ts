@@ -1,4 +1,4 @@
-import type { Operation, Scope } from './operation.ts';
+import { allChanged, type Operation, type Scope } from './operation.ts';
 
 /** Sessions that ended before completedSessionRetentionDays: their experimental parameters are archived. */
 export function sessions({ tables, retention, instant }: Scope, cutoff: string): Operation {
@@ -15,7 +15,7 @@ export function sessions({ tables, retention, instant }: Scope, cutoff: string):
     dueParameters: [cutoff, retention.statuses.sessions],
     counts: `count(*) as archived`,
     async change(client, ids) {
-      const { rowCount } = await client.query(
+      const updated = await client.query(
         `update ${tables.session}
             set experimental_parameters = jsonb_build_object(
                   'archived', true,
@@ -29,7 +29,7 @@ export function sessions({ tables, retention, instant }: Scope, cutoff: string):
           where id = any($1)`,
         [ids, instant],
       );
-      return { archived: rowCount ?? 0 };
+      return { archived: allChanged(updated, ids, tables.session) };
     },
   };
 }

@@ -35,11 +35,11 @@ export async function reportToStatus(
   const end = Date.now() + limits.patienceMs;
   const apply = (fieldManager: string, status: object) =>
     applyPatiently(client, policy, fieldManager, status, log, end, limits.signal);
-  if (statistics !== undefined && !(await apply(statisticsFieldManager, { statistics }))) return;
   await apply(runFieldManager(report.job), { jobs: [{ name: report.job, lastRun }] });
+  if (statistics !== undefined) await apply(statisticsFieldManager, { statistics });
 }
 
-/** One apply, tried again until `end`; says whether it was written. */
+/** One apply, tried once at least, and again until `end`. */
 async function applyPatiently(
   client: Client,
   policy: RunRequest['policy'],
@@ -48,20 +48,20 @@ async function applyPatiently(
   log: Logger,
   end: number,
   signal: AbortSignal,
-): Promise<boolean> {
+): Promise<void> {
   // With the uid, a policy that was deleted and made again under the same name is not hit.
   const metadata = { name: policy.name, namespace: policy.namespace, uid: policy.uid };
   const options = { fieldManager, force: true, subresource: 'status' as const, timeoutMs: requestTimeoutMs };
   for (let pauseMs = 250; ; pauseMs = Math.min(pauseMs * 2, 5_000)) {
     try {
       await client.apply(policies, { metadata, status }, options);
-      return true;
+      return;
     } catch (error) {
       const code = error instanceof ApiError ? error.status : undefined;
       const message = (error as Error).message;
       if ((code !== undefined && final.has(code)) || Date.now() + pauseMs > end || signal.aborted) {
         log.error({ error: message }, 'the result could not be written to the status; it stays as termination message');
-        return false;
+        return;
       }
       log.warn({ error: message, retryInMs: pauseMs }, 'writing the result to the status failed');
       await sleep(pauseMs, undefined, { signal }).catch(() => {});

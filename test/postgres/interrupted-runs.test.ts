@@ -2,6 +2,7 @@ import type { Client } from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { addConnection, addInstructions, addSessions, countOf, emptyTables } from '../support/data/due-rows.ts';
 import { eventually } from '../support/eventually.ts';
+import { startFreezingProxy } from '../support/freezing-proxy.ts';
 import { recordingLog } from '../support/log.ts';
 import { createDatabase, type TestDatabase } from '../support/postgres/database.ts';
 import { loadSchema } from '../support/postgres/schema.ts';
@@ -111,7 +112,7 @@ test('an operation whose connection is lost fails with a sentence, its batch is 
   const { operations, ...rest } = await result;
   expect(rest).toMatchObject({ result: 'Partial', rows: 3 });
   expect(operations).toMatchObject([{}, { name: 'instructions', deleted: 0 }, { name: 'sessions', archived: 3 }, {}]);
-  expect(operations[1]?.error).toMatch(/ended the connection|Connection terminated/);
+  expect(operations[1]?.error).toMatch(/ended the connection|the connection was lost/);
   expect(operations[1]?.error).toMatch(/what was committed stays, the next run goes on/);
   expect(await countOf(database.pool, 'agentinstruction')).toBe(5);
 });
@@ -262,3 +263,42 @@ async function slowDeletes(work: () => Promise<void>): Promise<void> {
 async function inSleep(pid: number): Promise<boolean> {
   return (await countOf(database.pool, 'pg_stat_activity', `pid = ${pid} and wait_event = 'PgSleep'`)) === 1;
 }
+
+describe('a network that dies silently does not keep a run beyond its stop', () => {
+  const limits = { maxDuration: '2s' };
+
+  test('in the middle of a batch', async () => {
+    const { hostname, port } = new URL(database.url);
+    const proxy = await startFreezingProxy({ host: hostname, port: Number(port) });
+    try {
+      await addInstructions(database.pool, 2);
+      const url = new URL(database.url);
+      url.host = `127.0.0.1:${proxy.port}`;
+      const paused = pausing(connector(url.href), lookForAcknowledgements);
+      const result = run(database, { connect: paused.connect, limits, cancelAfterMs: 200 });
+      await paused.reached;
+      proxy.freeze();
+      paused.resume();
+      expect(await result).toMatchObject({ result: 'Partial', rows: 0 });
+    } finally {
+      proxy.stop();
+    }
+  });
+
+  test('while it connects', async () => {
+    const proxy = await startFreezingProxy({ host: '127.0.0.1', port: 9 });
+    try {
+      proxy.freeze();
+      const url = new URL(database.url);
+      url.host = `127.0.0.1:${proxy.port}`;
+      const result = await run(database, {
+        connect: connector(url.href),
+        limits: { maxDuration: '1s' },
+        cancelAfterMs: 200,
+      });
+      expect(result).toMatchObject({ result: 'Partial', message: expect.stringContaining('maxDuration 1s is over') });
+    } finally {
+      proxy.stop();
+    }
+  });
+});

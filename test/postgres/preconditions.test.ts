@@ -1,5 +1,5 @@
 import type { Client } from 'pg';
-import { afterEach, describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, inject, test } from 'vitest';
 import { ConfigurationError } from '../../src/database/config.ts';
 import { checksums } from '../support/data/checksum.ts';
 import { filledDatabase, instant } from '../support/data/filled.ts';
@@ -18,6 +18,8 @@ const enableTrigger =
   /alter table "public"\."agentinstruction(acknowledgement)?" enable trigger "RI_ConstraintTrigger_/;
 const addIndex = /create index concurrently on "public"\."agentinstructionacknowledgement" \(instruction_id\)/;
 
+const postgresMajor = () => Number.parseInt(inject('postgres').version, 10);
+
 /** What keeps acknowledgements safe, taken away; and the DDL that must be asked for. */
 const unsafe: [what: string, ddl: string[], missing: RegExp[]][] = [
   ['without a foreign key', [dropKey], [addKey]],
@@ -30,6 +32,21 @@ const unsafe: [what: string, ddl: string[], missing: RegExp[]][] = [
     ],
     [validateKey],
   ],
+  ...(postgresMajor() < 18
+    ? []
+    : ([
+        [
+          'with a foreign key that is not enforced',
+          [
+            dropKey,
+            `alter table agentinstructionacknowledgement
+               add foreign key (instruction_id) references agentinstruction (instruction_id) not enforced`,
+          ],
+          [
+            /alter table "public"\."agentinstructionacknowledgement" alter constraint "agentinstructionack[a-z_]*" enforced/,
+          ],
+        ],
+      ] as typeof unsafe)),
   [
     'with a foreign key whose check of new acknowledgements is off',
     ['alter table agentinstructionacknowledgement disable trigger all'],
@@ -153,17 +170,56 @@ describe('a schema that the operations do not fit is refused before anything is 
       /column agentinstructionacknowledgement\.created_at has type date; it must be/,
     ],
   ];
+  const keyed: typeof unfit = [
+    [
+      'ids that may occur twice',
+      'alter table agentinstruction drop constraint agentinstruction_pkey',
+      /table agentinstruction must have a unique index on id alone/,
+    ],
+    [
+      'ids that are unique for some rows only',
+      `alter table agentconnection drop constraint agentconnection_pkey;
+       create unique index on agentconnection (id) where status = 'active'`,
+      /table agentconnection must have a unique index on id alone/,
+    ],
+    [
+      'ids that are unique together with the time, as a partitioned table has them',
+      `drop table agentconnection;
+       create table agentconnection (
+         id integer not null, status varchar not null, created_at timestamp not null,
+         last_heartbeat_at timestamp not null, closed_at timestamp, close_reason varchar, primary key (id, created_at)
+       ) partition by range (created_at)`,
+      /table agentconnection must have a unique index on id alone/,
+    ],
+    [
+      'a table that another one inherits from, with ids of its own',
+      'create table agentconnection_archive () inherits (agentconnection)',
+      /table agentconnection has children by inheritance/,
+    ],
+    [
+      'an enum instead of text as status',
+      `create type state as enum ('active', 'completed');
+       alter table agentsession alter column status drop default, alter column status type state using 'active'`,
+      /column agentsession\.status has type state; it must be character varying or text/,
+    ],
+  ];
   test.each(unfit)('%s', async (_what, ddl, sentence) => {
     database = await createDatabase({ template: 'no-action' });
     await database.pool.query(ddl);
     await expectRefused(sentence);
   });
 
+  test.each(keyed)('%s, by runs and dry runs', async (_what, ddl, sentence) => {
+    database = await createDatabase({ template: 'no-action' });
+    await database.pool.query(ddl);
+    for (const dryRun of [false, true]) await expect(run(database, { dryRun })).rejects.toThrow(sentence);
+  });
+
   test('a view in place of a table', async () => {
     database = await createDatabase({ template: 'no-action' });
     await database.pool.query('alter table agentconnection rename to real');
     await database.pool.query('create view agentconnection as select * from real');
-    await expectRefused(/table agentconnection does not exist/);
+    await expectRefused(/agentconnection in schema "public" is a view; it must be a table/);
   });
 
   test('a schema that does not exist', async () => {
@@ -218,3 +274,32 @@ async function copyOfTables(client: Client, schema: string): Promise<void> {
     await client.query(`create table public.${table} as select * from ${client.escapeIdentifier(schema)}.${table}`);
   }
 }
+
+describe('a change that the database swallows fails the operation, and is rolled back', () => {
+  const swallowed: [what: string, ddl: string, table: string][] = [
+    [
+      'a trigger that keeps instructions',
+      `create function keep() returns trigger language plpgsql as 'begin return null; end';
+       create trigger keep before delete on agentinstruction for each row execute function keep()`,
+      'agentinstruction',
+    ],
+    [
+      'a rule that drops updates of sessions',
+      'create rule keep as on update to agentsession do instead nothing',
+      'agentsession',
+    ],
+  ];
+  test.each(swallowed)('%s', async (_what, ddl, table) => {
+    database = await filledDatabase('no-action');
+    const client = await database.client();
+    await client.query(ddl);
+    const before = await checksums(client);
+    const result = await run(database, { instant, operations: ['instructions', 'sessions'] });
+    expect(result.result).toBe('Partial');
+    expect(result.message).toMatch(
+      new RegExp(`\\d+ rows of .*${table}.* were locked and 0 changed.*trigger or a rule`),
+    );
+    const after = await checksums(client);
+    expect(after[table as keyof typeof after]).toBe(before[table as keyof typeof before]);
+  });
+});

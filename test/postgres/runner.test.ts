@@ -225,6 +225,13 @@ describe('a run that cannot work ends with a sentence', () => {
   });
 });
 
+test('a run whose LOG_LEVEL is none ends with 2, and says so in its termination message', async () => {
+  const env = { ...(await environment({})), LOG_LEVEL: 'loud' };
+  const { exitCode, termination } = await finished(await processes.run(['run'], env), env);
+  expect(exitCode).toBe(2);
+  expect(termination).toBe('LOG_LEVEL must be one of trace, debug, info, warn, error, fatal, silent (given: "loud")');
+});
+
 describe('SIGTERM', () => {
   test('in the middle of a run lets its batch end and begins no other, and the run reports itself: 4', async () => {
     await addInstructions(database.pool, 50);
@@ -309,8 +316,8 @@ describe('the report to the API server', () => {
     const { statistics, ...lastRun } = report!;
     const written = api.requests.map(({ query, body }) => [query.fieldManager, (body as { status: object }).status]);
     expect(written).toEqual([
-      ['retention-statistics', { statistics }],
       ['retention-run-statistics', { jobs: [{ name: 'statistics', lastRun }] }],
+      ['retention-statistics', { statistics }],
     ]);
   });
 

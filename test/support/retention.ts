@@ -1,4 +1,3 @@
-import type pg from 'pg';
 import { type EffectiveRetention, effectiveRetention } from '../../src/api/effective.ts';
 import type { PresetName } from '../../src/api/presets.ts';
 import type { RunResult } from '../../src/api/run-result.ts';
@@ -59,6 +58,7 @@ export async function statistics(
       retention: effectiveRetention({ preset: 'Development' }),
       lockTimeoutMs: 2_000,
       countTimeoutMs: 30_000,
+      stop: new AbortController().signal,
       ...overrides,
     });
   } finally {
@@ -67,20 +67,21 @@ export async function statistics(
 }
 
 /** Opens connections as the product does, without TLS. */
-export function connector(url: string, applicationName = 'retention test'): () => Promise<pg.Client> {
+export function connector(url: string, applicationName = 'retention test'): RunOptions['connect'] {
   const location = parseDatabaseUri(url, 'the test');
-  return () =>
+  return (abandon) =>
     openConnection(
       { ...location, source: 'the test', connectTimeoutMs: 10_000, tls: { mode: 'disable' } },
       applicationName,
+      abandon,
     );
 }
 
 /** Opens connections as `connector` does; each statement waits for `change`, and is what that makes of it. */
-export function intercepting(url: string, change: (sql: string) => string | Promise<string>): () => Promise<pg.Client> {
+export function intercepting(url: string, change: (sql: string) => string | Promise<string>): RunOptions['connect'] {
   const open = connector(url);
-  return async () => {
-    const client = await open();
+  return async (abandon) => {
+    const client = await open(abandon);
     const query = client.query.bind(client) as (...args: unknown[]) => Promise<unknown>;
     client.query = (async (sql: string, ...rest: unknown[]) =>
       query(await change(sql), ...rest)) as typeof client.query;

@@ -1,4 +1,5 @@
 import type pg from 'pg';
+import type { RunOptions } from '../../../src/retention/options.ts';
 import { eventually } from '../eventually.ts';
 import type { TestDatabase } from './database.ts';
 
@@ -7,22 +8,22 @@ const runSessions = 'retention test';
 
 /** A connector one of whose statements waits for the test. */
 export interface Pausing {
-  connect: () => Promise<pg.Client>;
+  connect: RunOptions['connect'];
   /** The server process that stands before the statement; it is sent after `resume`. */
   reached: Promise<number>;
   resume(): void;
 }
 
 /** Wraps a connector: the first statement that matches, on whichever of its connections, is held back until `resume`. */
-export function pausing(connect: () => Promise<pg.Client>, statement: RegExp): Pausing {
+export function pausing(connect: RunOptions['connect'], statement: RegExp): Pausing {
   const reached = Promise.withResolvers<number>();
   const resumed = Promise.withResolvers<void>();
   let done = false;
   return {
     reached: reached.promise,
     resume: resumed.resolve,
-    async connect() {
-      const client = await connect();
+    async connect(abandon) {
+      const client = await connect(abandon);
       const query = client.query.bind(client) as (text: string, values?: unknown[]) => Promise<pg.QueryResult>;
       const held = async (text: string, values?: unknown[]) => {
         if (!done && statement.test(text)) {
