@@ -43,7 +43,7 @@ export function addOperationOptions(command: Command): Command {
     .addOption(new Option('--output <format>', 'how the result is printed (default: text)').choices(outputs))
     .option(
       '--database-url <uri>',
-      `postgresql:// URI (default: what ${environmentVariables.join(', ')} say, each with psql's default)`,
+      `postgresql:// URI (default: what ${environmentVariables.join(', ')} say; host, port, user and database have psql's defaults)`,
     );
 }
 
