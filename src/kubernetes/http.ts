@@ -120,7 +120,7 @@ export class Http {
   }
 
   #send(request: HttpRequest, credentials: ConnectionOptions, signal: AbortSignal): Promise<IncomingMessage> {
-    const body = request.body === undefined ? undefined : JSON.stringify(request.body);
+    const body = request.body === undefined ? undefined : serialize(request.body);
     const query = new URLSearchParams(
       Object.entries(request.query ?? {}).filter((entry): entry is [string, string] => entry[1] !== undefined),
     ).toString();
@@ -152,6 +152,18 @@ export class Http {
       outgoing.end(body);
     });
   }
+}
+
+/**
+ * JSON that is YAML too, which is how the API server parses an apply: characters that YAML forbids or takes for line
+ * breaks are escaped, and a lone surrogate, which has no UTF-8, becomes U+FFFD.
+ */
+function serialize(body: unknown): string {
+  const text = JSON.stringify(body, (_, value: unknown) => (typeof value === 'string' ? value.toWellFormed() : value));
+  return text.replace(
+    /[\u007f-\u009f\u2028\u2029\ufeff\ufffe\uffff]/g,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
 }
 
 async function readAll(response: IncomingMessage): Promise<string> {

@@ -1,7 +1,7 @@
-import type { V1CronJob } from '@kubernetes/client-node';
+import type { V1CronJob, V1Job } from '@kubernetes/client-node';
 import { describe, expect, it } from 'vitest';
 import { ApiError } from '../../src/kubernetes/api-error.ts';
-import { Client } from '../../src/kubernetes/client.ts';
+import { type ApplyConfiguration, Client } from '../../src/kubernetes/client.ts';
 import { connectionFromKubeconfig } from '../../src/kubernetes/connection-from-kubeconfig.ts';
 import { applyWouldChange } from '../../src/kubernetes/equality.ts';
 import { EventRecorder } from '../../src/kubernetes/events.ts';
@@ -11,6 +11,8 @@ import { silent } from '../support/log.ts';
 
 type CronJob = Live<V1CronJob>;
 const cronJobs: Resource<CronJob> = { apiVersion: 'batch/v1', kind: 'CronJob', plural: 'cronjobs', namespaced: true };
+type Job = Live<V1Job>;
+const jobs: Resource<Job> = { apiVersion: 'batch/v1', kind: 'Job', plural: 'jobs', namespaced: true };
 const fieldManager = 'tester';
 
 /** Has what an API server fills in, rewrites, leaves out, merges by key or keeps as a whole. */
@@ -144,6 +146,28 @@ describe('server-side apply', () => {
     object.spec.schedule = '6 * * * *';
     await client.apply(cronJobs, object, { fieldManager, dryRun: true });
     expect((await client.list(cronJobs, { namespace })).items).toEqual([]);
+  });
+
+  it('stores control characters, line separators and non-characters as they are, a lone surrogate as U+FFFD', async () => {
+    const namespace = await cluster.createNamespace();
+    const message = 'a\u0001\u007f\u0085\u0090\u2028\u2029\ufeff\ufffe\uffffæ💾\ud800z';
+    const job: ApplyConfiguration<Job> = {
+      metadata: { namespace, name: 'a', annotations: { message } },
+      spec: {
+        suspend: true,
+        template: { spec: { restartPolicy: 'Never', containers: [{ name: 'main', image: 'x' }] } },
+      },
+      status: { conditions: [{ type: 'Note', status: 'True', message }] },
+    };
+    const { status, ...rest } = job;
+    const stored = await client.apply(jobs, rest, { fieldManager });
+    expect(stored.metadata.annotations).toEqual({ message: message.toWellFormed() });
+    const reported = await client.apply(
+      jobs,
+      { metadata: { namespace, name: 'a' }, status },
+      { fieldManager, subresource: 'status' },
+    );
+    expect(reported.status!.conditions).toContainEqual(expect.objectContaining({ message: message.toWellFormed() }));
   });
 
   it('conflicts with another manager, unless forced', async () => {

@@ -51,6 +51,14 @@ describe('client', () => {
     expect(JSON.parse(body)).toEqual({ apiVersion: 'example.io/v1', kind: 'Thing', metadata: ref, value: '1' });
   });
 
+  it('escapes what a YAML parser refuses or folds away, and makes lone surrogates well-formed', async () => {
+    const value = 'a\u007f\u0085\u0090\u009f\u2028\u2029\ufeff\ufffe\uffffæ💾\ud800z\\ud800';
+    await client.apply(things, { metadata: ref, value }, { fieldManager: 'me' });
+    const { body } = lastRequest();
+    expect(body).toContain('a\\u007f\\u0085\\u0090\\u009f\\u2028\\u2029\\ufeff\\ufffe\\uffffæ💾\ufffdz\\\\ud800');
+    expect(JSON.parse(body)).toMatchObject({ value: value.toWellFormed() });
+  });
+
   it('creates in the collection', async () => {
     await client.create(things, { metadata: ref, value: '1' }, { fieldManager: 'me' });
     const { method, url, body } = lastRequest();
