@@ -19,7 +19,7 @@ export type Condition = z.output<typeof conditionSchema>;
 const time = z.string().max(40);
 const text = z.string().max(maxTextLength);
 
-const jobStatusSchema = z.object({
+export const jobStatusSchema = z.object({
   name: z.string().max(63),
   cronJob: z.string().max(52).optional(),
   schedule: z.string().max(100).optional(),

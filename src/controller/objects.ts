@@ -7,9 +7,10 @@ import type {
   V1RoleBinding,
   V1ServiceAccount,
 } from '@kubernetes/client-node';
+import { z } from 'zod';
 import { apiVersion, explain, kind, plural } from '../api/policy.ts';
 import { type RetentionPolicySpec, specSchema } from '../api/rules.ts';
-import { type RetentionPolicyStatus, statusSchema } from '../api/status.ts';
+import { type JobStatus, jobStatusSchema, type RetentionPolicyStatus, statusSchema } from '../api/status.ts';
 import type { KubernetesObject, Live, ObjectMeta, Resource } from '../kubernetes/types.ts';
 
 export type CronJob = Live<V1CronJob>;
@@ -76,9 +77,23 @@ export function parsePolicy(stored: StoredPolicy): { policy: Policy } | { proble
   };
 }
 
-/** The status as it is stored; one that cannot be read counts as none, and is written anew. */
+/**
+ * The status as it is stored, field by field: what another version wrote and this one cannot read is left out and written
+ * anew, and hides nothing else, above all not which request for a run has been handled.
+ */
 export function parseStatus(stored: StoredPolicy): RetentionPolicyStatus {
-  return statusSchema.safeParse(stored.status ?? {}).data ?? {};
+  const status = (stored.status ?? {}) as Record<string, unknown>;
+  const { jobs, ...others } = statusSchema.shape;
+  const fields = Object.entries(others).map(([name, schema]) => [name, schema.safeParse(status[name]).data]);
+  const entries = z.array(z.unknown()).safeParse(status.jobs).data?.flatMap(parseJobStatus);
+  return Object.fromEntries([...fields, ['jobs', entries]].filter(([, value]) => value !== undefined));
+}
+
+function parseJobStatus(entry: unknown): JobStatus[] {
+  const whole = jobStatusSchema.safeParse(entry);
+  if (whole.success) return [whole.data];
+  const rest = jobStatusSchema.omit({ lastRun: true }).safeParse(entry);
+  return rest.success ? [rest.data] : [];
 }
 
 /** Whether the object's controller is the owner of this UID. */

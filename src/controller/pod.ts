@@ -128,7 +128,7 @@ export function podTemplate(
 function environment(policy: Policy, request: RunRequest): PodSpec['containers'][number]['env'] {
   const { tls } = policy.spec.database;
   return [
-    { name: runnerEnvironment.request, value: JSON.stringify(request) },
+    { name: runnerEnvironment.request, value: literal(JSON.stringify(request)) },
     {
       name: runnerEnvironment.runId,
       valueFrom: { fieldRef: { apiVersion: 'v1', fieldPath: "metadata.labels['batch.kubernetes.io/job-name']" } },
@@ -138,6 +138,11 @@ function environment(policy: Policy, request: RunRequest): PodSpec['containers']
     { name: runnerEnvironment.serviceAccountDirectory, value: runnerPaths.serviceAccountDirectory },
     { name: runnerEnvironment.terminationLog, value: runnerPaths.terminationLog },
   ];
+}
+
+/** JSON that a kubelet leaves alone: it would make one dollar sign of two, and expand $(NAME). */
+function literal(json: string): string {
+  return json.replaceAll('$', '\\u0024');
 }
 
 type Mounted = NonNullable<PodSpec['volumes']>[number] & { mountPath: string };

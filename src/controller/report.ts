@@ -1,5 +1,8 @@
 import { runFieldManager, statisticsFieldManager } from '../api/policy.ts';
+import { cutText, type RunReport } from '../api/run-result.ts';
 import { statisticsJob } from '../api/spec.ts';
+import type { JobStatus } from '../api/status.ts';
+import { ApiError } from '../kubernetes/api-error.ts';
 import type { Client } from '../kubernetes/client.ts';
 import type { JobEvidence } from './diagnosis.ts';
 import {
@@ -11,7 +14,7 @@ import {
   resources,
   type StoredPolicy,
 } from './objects.ts';
-import { unreportedJob, unreportedRun } from './unreported.ts';
+import { replaces, unreportedJob, unreportedRun } from './unreported.ts';
 
 /** Reports runs that could not do so themselves. Reads the evidence anew: a Pod's cache may lag behind its Job's. */
 export async function reportForRuns(
@@ -22,18 +25,25 @@ export async function reportForRuns(
 ): Promise<StoredPolicy> {
   let policy = stored;
   for (const name of names) {
-    if (!unreportedIn(policy, jobs, name)) continue;
+    const entry = entryOf(policy, name);
+    const job = unreportedJob(jobs, name, entry?.lastRun);
+    // A run that came in just now is remembered first: what takes its place could make it as if it had never been.
+    if (!job || !isRemembered(entry)) continue;
+    const run = unreportedRun(await evidenceOf(client, job));
     // The run may have reported itself just now.
     policy = await client.get(resources.policies, policy.metadata);
-    const job = unreportedIn(policy, jobs, name);
-    if (job) policy = await report(client, policy, name, await evidenceOf(client, job));
+    if (replaces(run, entryOf(policy, name)?.lastRun)) policy = await report(client, policy, name, run);
   }
   return policy;
 }
 
-function unreportedIn(policy: StoredPolicy, jobs: Job[], name: string): Job | undefined {
-  const entry = parseStatus(policy).jobs?.find((candidate) => candidate.name === name);
-  return unreportedJob(jobs, name, entry?.lastRun);
+const entryOf = (policy: StoredPolicy, name: string) => parseStatus(policy).jobs?.find((entry) => entry.name === name);
+
+/** Whether what the newest run says about success is in the entry beside it; see history.ts. */
+function isRemembered(entry: JobStatus | undefined): boolean {
+  const { lastRun, lastSuccessTime, lastFailure } = entry ?? {};
+  if (!lastRun || lastRun.result === 'Skipped' || lastRun.result === 'DryRun') return true;
+  return lastRun.result === 'Succeeded' ? lastSuccessTime === lastRun.completionTime : lastFailure?.id === lastRun.id;
 }
 
 async function evidenceOf(client: Client, job: Job): Promise<JobEvidence> {
@@ -51,10 +61,18 @@ export async function eventsOf(client: Client, { metadata }: Job): Promise<CoreE
 }
 
 /** Writes what the run would have, as the field managers that the run would have used. */
-async function report(client: Client, policy: StoredPolicy, name: string, evidence: JobEvidence) {
-  const { statistics, ...lastRun } = unreportedRun(evidence);
-  if (statistics) await applyAs(client, policy, statisticsFieldManager, { statistics });
-  return applyAs(client, policy, runFieldManager(name), { jobs: [{ name, lastRun }] });
+async function report(client: Client, policy: StoredPolicy, name: string, run: RunReport): Promise<StoredPolicy> {
+  const { statistics, ...lastRun } = run;
+  const write = (status: object) => applyAs(client, policy, runFieldManager(name), status);
+  try {
+    if (statistics) await applyAs(client, policy, statisticsFieldManager, { statistics });
+    return await write({ jobs: [{ name, lastRun }] });
+  } catch (error) {
+    if (!(error instanceof ApiError) || (error.status !== 400 && error.status !== 422)) throw error;
+    // What a Pod left must not keep the policy from being worked on: the bare facts instead.
+    const message = `The result that the run left was refused (${cutText(error.message, 200)}); see its log`;
+    return write({ jobs: [{ name, lastRun: { ...lastRun, operations: [], policy: undefined, message } }] });
+  }
 }
 
 /** Removes what runs of jobs that are no longer in the spec have left in the status. */

@@ -11,20 +11,32 @@ import { type JobEvidence, lastWords, newestPod, terminated, whyNoResult } from 
 import { finishedAs, type Job, type Pod } from './objects.ts';
 import { containerName, jobOf } from './pod.ts';
 
+/** A Job is seen as finished some seconds after its run has ended; longer after it there was a second Pod, perhaps. */
+const usualDelayMs = 60_000;
+
 /**
- * The finished Job of one of the policy's jobs whose run is not in the status: the newest, and only if it started after
- * the run that is.
+ * The finished Job of one of the policy's jobs whose run may not be in the status: the one that finished last, and only
+ * if that was after the run that is there. A start says nothing: a run that waits for another ends Skipped before it.
  */
 export function unreportedJob(jobs: Job[], job: string, stored: RunResult | undefined): Job | undefined {
-  const newest = jobs
+  const last = jobs
     .filter((candidate) => jobOf(candidate) === job && finishedAs(candidate))
-    .toSorted((a, b) => startOf(b) - startOf(a))[0];
-  if (!newest || newest.metadata.name === stored?.id) return undefined;
-  return stored && startOf(newest) <= Date.parse(stored.startTime) ? undefined : newest;
+    .toSorted((a, b) => endOf(b) - endOf(a))[0];
+  if (!last || !stored) return last;
+  const delay = last.metadata.name === stored.id ? usualDelayMs : 0;
+  return endOf(last) > Date.parse(stored.completionTime) + delay ? last : undefined;
 }
 
-function startOf(job: Job): number {
-  return Date.parse(job.status?.startTime ?? job.metadata.creationTimestamp ?? '') || 0;
+function endOf(job: Job): number {
+  return Date.parse(finishedAs(job)?.lastTransitionTime ?? '') || 0;
+}
+
+/** Whether what a Job left is news beside the run that is in the status. */
+export function replaces(run: RunResult, stored: RunResult | undefined): boolean {
+  if (!stored) return true;
+  // Of a drained run's second Pod the Job, and so the id, is the same.
+  const since = run.id === stored.id ? run.startTime : run.completionTime;
+  return Date.parse(since) > Date.parse(stored.completionTime);
 }
 
 /** What a finished Job's run would have reported: its Pod's termination message, or what its end tells. */

@@ -50,7 +50,7 @@ export function jobOfRun(
 }
 interface JobShape {
   job?: string;
-  ended?: { type: 'Complete' | 'Failed'; reason?: string; message?: string };
+  ended?: { type: 'Complete' | 'Failed'; reason?: string; message?: string; lastTransitionTime?: string };
   startTime?: string;
   spec?: object;
 }

@@ -1,29 +1,59 @@
 import { describe, expect, it } from 'vitest';
+import type { RunResult } from '../../../src/api/run-result.ts';
 import { desiredObjects } from '../../../src/controller/desired.ts';
-import { unreportedJob, unreportedRun } from '../../../src/controller/unreported.ts';
+import { replaces, unreportedJob, unreportedRun } from '../../../src/controller/unreported.ts';
 import { image, jobOfRun, podWith, policyWith, runOf } from '../../support/controller-objects.ts';
 
 const failed = { type: 'Failed', reason: 'BackoffLimitExceeded' } as const;
 const complete = { type: 'Complete' } as const;
-const early = jobOfRun('n1', { ended: complete, startTime: '2026-03-01T03:00:00Z' });
-const late = jobOfRun('n2', { ended: failed, startTime: '2026-03-02T03:00:00Z' });
+const early = jobOfRun('n1', {
+  ended: { ...complete, lastTransitionTime: '2026-03-01T03:05:00Z' },
+  startTime: '2026-03-01T03:00:00Z',
+});
+const late = jobOfRun('n2', {
+  ended: { ...failed, lastTransitionTime: '2026-03-02T03:05:00Z' },
+  startTime: '2026-03-02T03:00:00Z',
+});
 const runningNow = jobOfRun('n3', { startTime: '2026-03-03T03:00:00Z' });
 
 describe('the Job whose run is not in the status', () => {
-  it('is the newest of the job’s that has finished', () => {
-    const other = jobOfRun('o1', { job: 'other', ended: failed, startTime: '2026-03-04T03:00:00Z' });
+  it('is the one of the job’s that finished last', () => {
+    const other = jobOfRun('o1', { job: 'other', ended: { ...failed, lastTransitionTime: '2026-03-04T03:00:00Z' } });
     expect(unreportedJob([early, late, runningNow, other], 'nightly', undefined)).toBe(late);
   });
 
-  it('is none if that is there, or a later one', () => {
-    expect(unreportedJob([early, late], 'nightly', runOf('nightly', { id: 'n2' }))).toBeUndefined();
-    const later = runOf('nightly', { id: 'cli', startTime: '2026-03-02T04:00:00.123Z' });
-    expect(unreportedJob([early, late], 'nightly', later)).toBeUndefined();
+  const at = (completionTime: string, id: string) =>
+    runOf('nightly', { id, startTime: '2026-03-01T01:00:00Z', completionTime });
+
+  it('is none if that is there, or one that ended later, however early it started', () => {
+    expect(unreportedJob([early, late], 'nightly', at('2026-03-02T03:04:58.123Z', 'n2'))).toBeUndefined();
+    expect(unreportedJob([early, late], 'nightly', at('2026-03-02T04:00:00.123Z', 'long'))).toBeUndefined();
     expect(unreportedJob([runningNow], 'nightly', undefined)).toBeUndefined();
   });
 
-  it('is the newest if an earlier one is there', () => {
-    expect(unreportedJob([early, late], 'nightly', runOf('nightly', { id: 'n1' }))).toBe(late);
+  it('is the last if one that ended before is there', () => {
+    expect(unreportedJob([early, late], 'nightly', at('2026-03-01T03:04:00Z', 'n1'))).toBe(late);
+  });
+
+  it('is the one that is there if it went on long after, in a second Pod', () => {
+    expect(unreportedJob([early, late], 'nightly', at('2026-03-02T03:01:00Z', 'n2'))).toBe(late);
+  });
+});
+
+describe('what a Job left takes the place of the run that is in the status', () => {
+  const stored = runOf('nightly', { id: 'n2', completionTime: '2026-03-02T03:01:00Z', result: 'Partial' });
+  const run = (fields: Partial<RunResult>) =>
+    runOf('nightly', { startTime: '2026-03-02T02:00:00Z', completionTime: '2026-03-02T03:02:00Z', ...fields });
+
+  it('if it ended later', () => {
+    expect(replaces(run({ id: 'n3' }), stored)).toBe(true);
+    expect(replaces(run({ id: 'n3', completionTime: '2026-03-02T03:00:30Z' }), stored)).toBe(false);
+    expect(replaces(run({ id: 'n3' }), undefined)).toBe(true);
+  });
+
+  it('of the same Job only if it is another Pod’s, which started after that', () => {
+    expect(replaces(run({ id: 'n2' }), stored)).toBe(false);
+    expect(replaces(run({ id: 'n2', startTime: '2026-03-02T03:01:10Z' }), stored)).toBe(true);
   });
 });
 
