@@ -102,7 +102,7 @@ async function underRunLock(options: RunOptions, session: Session, stop: Stop): 
 
 function blocked(violation: string): Outcome {
   const advice =
-    'Nothing was changed. If that many are meant to go, raise the guard (spec.guard, also in a file for --file); otherwise check the periods of the policy';
+    'Nothing was changed. If that many are meant to go, raise spec.guard (by hand, in a file for --file); otherwise check the periods of the policy';
   return { result: 'Blocked', operations: [], notes: [`${violation}. ${advice}`] };
 }
 

@@ -16,7 +16,7 @@ async function expectBlocked(overrides: RunOverrides, sentence: string): Promise
   const blocked = await run(database, { instant, ...overrides });
   expect(blocked).toMatchObject({ result: 'Blocked', rows: 0, operations: [] });
   expect(blocked.message).toBe(
-    `${sentence}. Nothing was changed. If that many are meant to go, raise the guard (spec.guard); otherwise check the periods of the policy`,
+    `${sentence}. Nothing was changed. If that many are meant to go, raise spec.guard (by hand, in a file for --file); otherwise check the periods of the policy`,
   );
   expect(await checksums(client)).toEqual(before);
 }
