@@ -227,7 +227,7 @@ describe('an operation', () => {
     expect(stdout).toMatch(/^Blocked: 0 rows changed/);
     expect(stderr).toMatch(/^error: .* more than guard\.maxPercentOfTable 50\. .*\n$/);
     // A preset has no guard of its own: the way is a file.
-    expect(stderr).toMatch(/spec\.guard, also in a file for --file/);
+    expect(stderr).toMatch(/raise spec\.guard \(by hand, in a file for --file\)/);
     expect(await countOf(database.pool, 'agentinstruction')).toBe(1);
   });
 
