@@ -48,11 +48,16 @@ function differs(desired: unknown, live: unknown, owned: Fields, isQuantity: boo
   const [wanted, found] = [asFields(desired), asFields(live)];
   const names = paths.map((path) => path.slice('f:'.length));
   return (
-    stated(wanted).some((name) => !names.includes(name)) ||
+    stated(wanted).some((name) => !names.includes(name) && !isUnrecordable(wanted[name], found[name])) ||
     names.some((name) =>
       differs(wanted[name], found[name], owned[`f:${name}`] as Fields, isQuantity || holdsQuantities(name)),
     )
   );
+}
+
+/** A list merged by key is recorded by its items: of an empty one there is no record, and nothing to apply. */
+function isUnrecordable(desired: unknown, live: unknown): boolean {
+  return Array.isArray(desired) && desired.length === 0 && contains(live, desired, false);
 }
 
 /** The items of a list merged by key, or of a set, that this manager owns. */

@@ -45,6 +45,7 @@ async function applyAll(): Promise<void> {
   const runner = {
     labels: { team: 'em' },
     tolerations: [],
+    imagePullSecrets: [],
     affinity: { nodeAffinity: { preferredDuringSchedulingIgnoredDuringExecution: [] } },
     resources: { limits: { cpu: '1000m', memory: '0.5Gi' }, requests: { cpu: 0, memory: '1e3' } },
     securityContext: { runAsUser: 0, runAsNonRoot: false, supplementalGroups: [] },

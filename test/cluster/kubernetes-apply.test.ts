@@ -35,7 +35,12 @@ function desired(namespace: string) {
               hostNetwork: false,
               nodeSelector: {} as Record<string, string>,
               tolerations: [] as { key: string; operator: string }[],
-              securityContext: {},
+              imagePullSecrets: [] as { name: string }[],
+              hostAliases: [],
+              initContainers: [],
+              topologySpreadConstraints: [],
+              affinity: { nodeAffinity: { preferredDuringSchedulingIgnoredDuringExecution: [] }, podAffinity: {} },
+              securityContext: { supplementalGroups: [], seLinuxOptions: {} },
               volumes: [
                 { name: 'empty', emptyDir: {} },
                 { name: 'scratch', emptyDir: { sizeLimit: '1024Mi' } },
@@ -50,12 +55,14 @@ function desired(namespace: string) {
                   image: 'x',
                   args: [] as string[],
                   tty: false,
+                  envFrom: [],
+                  volumeDevices: [],
                   env: [
                     { name: 'EMPTY', value: '' },
                     { name: 'POD', valueFrom: { fieldRef: { fieldPath: 'metadata.name' } } },
                   ],
                   ports: [{ containerPort: 80 }],
-                  resources: { limits: { cpu: '1000m', memory: '0.5Gi' }, requests: { cpu: '0.1' } },
+                  resources: { limits: { cpu: '1000m', memory: '0.5Gi' }, requests: { cpu: '0.1' }, claims: [] },
                   volumeMounts: [{ name: 'scratch', mountPath: '/tmp', readOnly: false }],
                 },
               ],
@@ -86,6 +93,7 @@ const edits: [string, (object: Desired) => unknown][] = [
   ['arguments', (object) => mainOf(object).args.push('run')],
   ['a node selector', (object) => Object.assign(podOf(object).nodeSelector, { disk: 'ssd' })],
   ['a toleration', (object) => podOf(object).tolerations.push({ key: 'a', operator: 'Exists' })],
+  ['an image pull secret', (object) => podOf(object).imagePullSecrets.push({ name: 'registry' })],
   ['a volume less', (object) => podOf(object).volumes.shift()],
   ['a source within a projected volume', (object) => podOf(object).volumes[2]!.projected!.sources.pop()],
   ['true for false', (object) => Object.assign(podOf(object), { hostNetwork: true })],
@@ -165,7 +173,8 @@ describe('server-side apply', () => {
     const reported = await client.apply(
       jobs,
       { metadata: { namespace, name: 'a' }, status },
-      { fieldManager, subresource: 'status' },
+      // The Job's own controller writes there too.
+      { fieldManager, subresource: 'status', force: true },
     );
     expect(reported.status!.conditions).toContainEqual(expect.objectContaining({ message: message.toWellFormed() }));
   });

@@ -98,6 +98,17 @@ describe('applyWouldChange', () => {
     expect(changes(desired())).toBe(false);
   });
 
+  it('sees no change in an empty list that the live object does not have, nor the record', () => {
+    const object = desired();
+    const current = live();
+    Object.assign(object.spec, { imagePullSecrets: [] });
+    expect(changes(object, current)).toBe(false);
+    Object.assign(current.spec, { imagePullSecrets: [] });
+    expect(changes(object, current)).toBe(false);
+    Object.assign(current.spec, { imagePullSecrets: [{ name: 'theirs' }] });
+    expect(changes(object, current)).toBe(true);
+  });
+
   const edits: [string, (object: Desired) => void][] = [
     ['another value', (object) => Object.assign(object.spec, { schedule: '0 * * * *' })],
     ['a field that it did not state before', (object) => Object.assign(object.spec, { suspend: true })],
