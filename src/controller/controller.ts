@@ -16,6 +16,8 @@ import { policyKey, Reconciler } from './reconcile.ts';
 const component = 'retention-controller';
 /** Policies reconciled at a time; each mostly waits for the API server. */
 const concurrency = 4;
+/** How long requests under way may go on after a stop: with all else, the controller is out within 10 s. */
+const stopGraceMs = 5_000;
 
 export interface ControllerOptions extends RunnerImage {
   connection: Connection;
@@ -28,10 +30,10 @@ export interface ControllerOptions extends RunnerImage {
   relistMs?: number;
 }
 
-/** Runs the controller until `signal` aborts and what is under way is done. */
+/** Runs the controller until `signal` aborts and what is under way is done, or given up after `stopGraceMs`. */
 export async function runController(options: ControllerOptions): Promise<void> {
   const { connection, image, imagePullPolicy, log, signal, now = () => new Date() } = options;
-  const client = new Client(connection);
+  const client = new Client(connection, { signal: abortedLater(signal, stopGraceMs) });
   const queue = new WorkQueue(log);
   const watches = watchAll(client, queue, options);
   const events = new EventRecorder({ client, log, component, instance: hostname(), now });
@@ -40,6 +42,15 @@ export async function runController(options: ControllerOptions): Promise<void> {
   const reconcile = (key: string) => reconciler.reconcile(key);
   await runManager({ informers: watches.informers, queue, reconcile, concurrency, log, signal });
   await events.flush();
+}
+
+/** Aborted `ms` after `signal`. */
+function abortedLater(signal: AbortSignal, ms: number): AbortSignal {
+  const later = new AbortController();
+  const abort = () => setTimeout(() => later.abort(), ms).unref();
+  if (signal.aborted) abort();
+  signal.addEventListener('abort', abort, { once: true });
+  return later.signal;
 }
 
 /** Informers on the policies, and on all that carries our label; their handlers only enqueue keys of policies. */

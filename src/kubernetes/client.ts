@@ -46,9 +46,12 @@ const pageSize = 500;
  */
 export class Client {
   readonly #http: Http;
+  readonly #signal: AbortSignal | undefined;
 
-  constructor(connection: Connection) {
+  /** `signal` aborts the requests that bring none of their own. */
+  constructor(connection: Connection, { signal }: { signal?: AbortSignal } = {}) {
     this.#http = new Http(connection);
+    this.#signal = signal;
   }
 
   get<T extends KubernetesObject>(resource: Resource<T>, ref: ObjectRef, options?: RequestOptions): Promise<T> {
@@ -144,6 +147,18 @@ export class Client {
     return this.#object({ method: 'PATCH', path, query, contentType, body }, options);
   }
 
+  /** JSON merge patch: changes the fields that `patch` names and no others; null removes one. With metadata.uid only of that very object (else 409). */
+  mergePatch<T extends KubernetesObject>(
+    resource: Resource<T>,
+    ref: ObjectRef,
+    patch: object,
+    options: RequestOptions & { fieldManager: string },
+  ): Promise<T> {
+    const query = { fieldManager: options.fieldManager };
+    const contentType = 'application/merge-patch+json';
+    return this.#object({ method: 'PATCH', path: pathOf(resource, ref), query, contentType, body: patch }, options);
+  }
+
   /** Deletes one object; with `uid` only if it is still that one (else 409). The default leaves dependents to the garbage collector. */
   async delete(
     resource: Resource,
@@ -163,7 +178,8 @@ export class Client {
     return (await this.#json(request, options)) as T;
   }
 
-  #json(request: Parameters<Http['json']>[0], { timeoutMs = defaultTimeoutMs, signal }: RequestOptions = {}) {
+  #json(request: Parameters<Http['json']>[0], options: RequestOptions = {}) {
+    const { timeoutMs = defaultTimeoutMs, signal = this.#signal } = options;
     return this.#http.json(request, { timeoutMs, signal });
   }
 }
