@@ -1,5 +1,5 @@
 import { milliseconds } from '../api/duration.ts';
-import { results } from '../api/run-result.ts';
+import { cutText, results } from '../api/run-result.ts';
 import type { Condition, ConditionType, JobStatus } from '../api/status.ts';
 import { timestamp } from './objects.ts';
 import { overdueAt } from './schedule.ts';
@@ -24,6 +24,9 @@ export interface Findings {
   overdue: { job: string; message: string }[];
 }
 
+/** Long enough for any words of the API server's; the schema allows 32,768, and one field too long would lose the status. */
+const maxMessageLength = 4096;
+
 type State = Pick<Condition, 'status' | 'reason' | 'message'>;
 
 /** status.conditions; Reconciling and Stalled are there only while they hold, as kstatus wants it. */
@@ -38,7 +41,8 @@ export function conditions(previous: Condition[], findings: Findings, now: Date)
     if (!state) return [];
     const before = previous.find((condition) => condition.type === type);
     const lastTransitionTime = before?.status === state.status ? before.lastTransitionTime : timestamp(now);
-    return [{ type, ...state, observedGeneration: findings.generation, lastTransitionTime }];
+    const message = cutText(state.message, maxMessageLength);
+    return [{ type, ...state, message, observedGeneration: findings.generation, lastTransitionTime }];
   });
 }
 

@@ -1,10 +1,11 @@
+import { group, kind } from '../api/policy.ts';
 import { ApiError, isNotFound } from '../kubernetes/api-error.ts';
 import type { ApplyConfiguration, Client } from '../kubernetes/client.ts';
 import { applyWouldChange } from '../kubernetes/equality.ts';
 import type { KubernetesObject, ObjectRef, Resource } from '../kubernetes/types.ts';
 import type { Problem } from './conditions.ts';
 import type { Desired } from './desired.ts';
-import { type CronJob, isControlledBy, resources } from './objects.ts';
+import { type CronJob, isControlledBy, type Policy, resources } from './objects.ts';
 import type { OwnWrites } from './own-writes.ts';
 
 /** The field manager of all that the controller writes but the results of runs. */
@@ -19,7 +20,7 @@ export interface PlaceContext {
   /** Finds what the caches know. */
   lookup: Lookup;
   /** Told of each change that was made. */
-  changed(verb: 'Created' | 'Updated' | 'Deleted', object: KubernetesObject): void;
+  changed(verb: 'Created' | 'Updated' | 'Suspended' | 'Deleted', object: KubernetesObject): void;
 }
 
 interface Wanted {
@@ -27,9 +28,6 @@ interface Wanted {
   object: KubernetesObject;
   live: KubernetesObject | undefined;
 }
-
-/** What a policy asks for, or of it only the CronJobs. */
-type Placeable = Pick<Desired, 'cronJobs'> & Partial<Desired>;
 
 /** Something that only a change of the policy, or of what is in its way, can repair. */
 export class StalledError extends Error {
@@ -40,51 +38,93 @@ export class StalledError extends Error {
   }
 }
 
+/** Something that goes by itself, but of which no watch tells. */
+export class WaitingError extends Error {
+  readonly problem: Problem;
+  constructor(problem: Problem) {
+    super(problem.message);
+    this.problem = problem;
+  }
+}
+
 /**
- * Makes what is wanted exist, and deletes those of the policy's `existing` CronJobs that are not wanted; returns the
- * CronJobs that are in place then. Writes nothing where nothing differs. Throws a StalledError, with nothing changed,
- * for a name that somebody else has and for what the API server refuses as invalid; an ApiError for what may succeed
- * later.
+ * Makes what is wanted exist, and returns the CronJobs. Writes nothing where nothing differs. Throws a StalledError,
+ * with nothing changed, for a name that somebody else has and for what the API server refuses as invalid; a
+ * WaitingError or an ApiError for what may succeed later.
  */
 export async function place(
   context: PlaceContext,
-  owner: { uid: string },
-  { cronJobs, serviceAccount, role, roleBinding }: Placeable,
-  existing: CronJob[],
+  owner: Policy,
+  { cronJobs, serviceAccount, role, roleBinding }: Desired,
 ): Promise<CronJob[]> {
-  // CronJobs first: a name conflict or a bad schedule is found before anything is made.
-  const objects: [Resource<KubernetesObject>, KubernetesObject | undefined][] = [
-    ...cronJobs.map((cronJob): [Resource<KubernetesObject>, KubernetesObject] => [resources.cronJobs, cronJob]),
+  // CronJobs last: none runs before its account is there.
+  const objects: [Resource<KubernetesObject>, KubernetesObject][] = [
     [resources.serviceAccounts, serviceAccount],
     [resources.roles, role],
     [resources.roleBindings, roleBinding],
+    ...cronJobs.map((cronJob): [Resource<KubernetesObject>, KubernetesObject] => [resources.cronJobs, cronJob]),
   ];
   const wanted: Wanted[] = [];
   for (const [resource, object] of objects) {
-    if (object) wanted.push({ resource, object, live: await findOwn(context, owner, resource, object.metadata) });
+    wanted.push({ resource, object, live: await findOwn(context, owner, resource, object.metadata) });
   }
   const differs = ({ object, live }: Wanted) => !live || applyWouldChange(object, live, { fieldManager });
-  const changes = wanted.filter(({ object }) => object.kind === 'CronJob').filter(differs);
-  // All are tried first, so that nothing is half done when one of several is refused.
-  if (changes.length > 1) for (const change of changes) await apply(context, change, { dryRun: true });
+  const changes = wanted.filter(differs);
+  // All CronJobs are tried first, so that nothing is half done when one of several is refused.
+  const tried = changes.length > 1 ? changes.filter(({ object }) => object.kind === 'CronJob') : [];
+  for (const change of tried) await apply(context, change, { dryRun: true });
 
   const inPlace: KubernetesObject[] = [];
   for (const item of wanted) inPlace.push(differs(item) ? await apply(context, item) : item.live!);
-  const names = new Set(cronJobs.map((cronJob) => cronJob.metadata.name));
-  for (const cronJob of existing) if (!names.has(cronJob.metadata.name)) await remove(context, cronJob);
-  return inPlace.slice(0, cronJobs.length) as CronJob[];
+  return inPlace.slice(objects.length - cronJobs.length) as CronJob[];
+}
+
+/**
+ * Suspends these CronJobs by a patch of that field alone, since the rest may be what is refused. Tries all of them;
+ * returns those that are there, and the first failure.
+ */
+export async function suspend(
+  { client, ownWrites, changed }: PlaceContext,
+  cronJobs: CronJob[],
+): Promise<{ cronJobs: CronJob[]; error?: unknown }> {
+  const found: CronJob[] = [];
+  const errors: unknown[] = [];
+  for (const cronJob of cronJobs.map((each) => ownWrites.newest(each))) {
+    if (cronJob.spec?.suspend) {
+      found.push(cronJob);
+      continue;
+    }
+    const patch = { metadata: { uid: cronJob.metadata.uid }, spec: { suspend: true } };
+    try {
+      const suspended = await client.mergePatch(resources.cronJobs, cronJob.metadata, patch, { fieldManager });
+      ownWrites.record(suspended);
+      changed('Suspended', suspended);
+      found.push(suspended);
+    } catch (error) {
+      if (isNotFound(error)) continue;
+      found.push(cronJob);
+      errors.push(error);
+    }
+  }
+  return { cronJobs: found, error: errors[0] };
 }
 
 /** The object of that name as it is; the informers see only what carries our label, so absence is looked up. */
 async function findOwn(
   { client, lookup }: PlaceContext,
-  owner: { uid: string },
+  owner: Policy,
   resource: Resource<KubernetesObject>,
   ref: ObjectRef,
 ): Promise<KubernetesObject | undefined> {
   const live = lookup(resource, ref) ?? (await client.get(resource, ref).catch(unlessNotFound));
   if (!live || isControlledBy(live, owner.uid)) return live;
   const controller = live.metadata.ownerReferences?.find((reference) => reference.controller);
+  if (controller?.kind === kind && controller.apiVersion.startsWith(`${group}/`) && controller.name === owner.name) {
+    throw new WaitingError({
+      reason: 'FormerPolicyRemains',
+      message: `Waiting for the garbage collector to remove what the former policy of this name left: ${resource.kind} ${ref.name}`,
+    });
+  }
   const whose = controller ? `belongs to ${controller.kind} ${controller.name}` : 'was made by somebody else';
   throw new StalledError({
     reason: 'NameConflict',
@@ -112,19 +152,23 @@ async function apply(
 }
 
 /** What the API server says of an object that it will never take. */
-function refusedAsInvalid(error: unknown, { kind }: KubernetesObject): Problem | undefined {
+function refusedAsInvalid(error: unknown, object: KubernetesObject): Problem | undefined {
   if (!(error instanceof ApiError)) return undefined;
   // A field that is unknown or of another type is no 4xx to a server-side apply.
   const malformed = error.status === 500 && /^failed to (create typed|convert new object)/.test(error.message);
   if (error.status !== 422 && error.status !== 400 && !malformed) return undefined;
   const fields = error.causes.map((cause) => cause.field ?? '');
-  if (kind === 'CronJob' && fields.some((field) => /^spec\.(schedule|timeZone)/.test(field))) {
+  if (object.kind === 'CronJob' && fields.some((field) => /^spec\.(schedule|timeZone)/.test(field))) {
     return { reason: 'InvalidSchedule', message: error.message };
   }
-  return { reason: 'InvalidRunner', message: `The ${kind} with what spec.runner says is refused: ${error.message}` };
+  return {
+    reason: 'InvalidRunner',
+    message: `The ${object.kind} with what spec.runner says is refused: ${error.message}`,
+  };
 }
 
-async function remove({ client, changed }: PlaceContext, cronJob: CronJob): Promise<void> {
+/** Deletes a CronJob of the policy's. */
+export async function remove({ client, changed }: PlaceContext, cronJob: CronJob): Promise<void> {
   const { uid } = cronJob.metadata;
   await client.delete(resources.cronJobs, cronJob.metadata, { uid }).catch(unlessNotFound);
   changed('Deleted', cronJob);

@@ -43,7 +43,8 @@ export function policyStatus(outcome: Outcome): RetentionPolicyStatus {
   return {
     observedGeneration: generation,
     conditions: conditions(stored.conditions ?? [], findings, now),
-    effective: policy ? effectiveRetention(policy.spec) : stored.effective,
+    // The values in force: what is not placed does not count yet.
+    effective: policy && !stalled && !retrying ? effectiveRetention(policy.spec) : stored.effective,
     // An empty list is left out: the API server keeps none either.
     jobs: jobs.length > 0 ? jobs.map(({ lastRun: _, ...entry }) => entry) : undefined,
     nextRun: earliestNextRun(jobs),

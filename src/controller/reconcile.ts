@@ -1,5 +1,4 @@
 import { policyLabel } from '../api/policy.ts';
-import { ApiError } from '../kubernetes/api-error.ts';
 import type { Client } from '../kubernetes/client.ts';
 import { applyWouldChange } from '../kubernetes/equality.ts';
 import type { EventRecorder } from '../kubernetes/events.ts';
@@ -8,8 +7,6 @@ import type { Logger } from '../kubernetes/logger.ts';
 import { type KubernetesObject, keyOf, type ObjectRef, type Resource, refOf } from '../kubernetes/types.ts';
 import type { ReconcileResult } from '../kubernetes/work-queue.ts';
 import { announcements } from './announce.ts';
-import type { Problem } from './conditions.ts';
-import { type Desired, desiredObjects } from './desired.ts';
 import { whyNotStarted } from './diagnosis.ts';
 import {
   type CronJob,
@@ -26,14 +23,15 @@ import {
   type ServiceAccount,
   type StoredPolicy,
 } from './objects.ts';
-import { findOverlap, secretName } from './overlap.ts';
+import { secretName } from './overlap.ts';
 import { OwnWrites } from './own-writes.ts';
-import { fieldManager, type PlaceContext, place, StalledError } from './place.ts';
+import { fieldManager, type PlaceContext } from './place.ts';
+import { placement } from './placement.ts';
 import { jobOf, type RunnerImage } from './pod.ts';
 import { jobNames, policyStatus } from './policy-status.ts';
 import { eventsOf, forgetJobs, reportForRuns } from './report.ts';
 import { ageOf, podGraceMs, requeueAfterMs } from './requeue.ts';
-import { type RunNowInput, runNow } from './run-now.ts';
+import { handleRequest } from './run-now.ts';
 
 /** What the controller watches: the policies, and what carries our label, Jobs and Pods and CronJobs indexed by `policyKey`. */
 interface Caches {
@@ -53,16 +51,6 @@ interface ReconcilerOptions {
   runner: RunnerImage;
   log: Logger;
   now: () => Date;
-}
-
-/** What placing the policy's objects came to. */
-interface Placement {
-  /** The CronJobs that are in place. */
-  cronJobs: CronJob[];
-  stalled?: Problem;
-  retrying?: Problem;
-  /** To be thrown at the end, so that the queue tries again. */
-  error?: unknown;
 }
 
 /** The key of the policy whose label an object carries. */
@@ -90,28 +78,36 @@ export class Reconciler {
     const parsed = parsePolicy(stored);
     const policy = 'policy' in parsed ? parsed.policy : undefined;
 
-    const existing = this.#cronJobs(stored);
-    const placement: Placement =
-      'policy' in parsed
-        ? await this.#place(stored, parsed.policy, existing)
-        : { cronJobs: existing, stalled: { reason: 'InvalidSpec', message: parsed.problem } };
+    const placed = await placement(this.#placeContext(stored), {
+      parsed,
+      others: policy ? this.#policiesWithSecretOf(policy) : [],
+      runner: this.#options.runner,
+      existing: this.#cronJobs(stored),
+    });
 
-    const names = jobNames(policy, placement.cronJobs);
-    const jobs = this.#jobs(stored, placement.cronJobs).filter((job) => names.includes(jobOf(job) ?? ''));
+    const names = jobNames(policy, placed.cronJobs);
+    const jobs = this.#jobs(stored, placed.cronJobs).filter((job) => names.includes(jobOf(job) ?? ''));
     stored = await reportForRuns(client, stored, jobs, names);
-    if (policy && !placement.retrying) stored = await forgetJobs(client, stored, names);
+    if (policy && !placed.retrying) stored = await forgetJobs(client, stored, names);
 
     const lastHandled = before.lastHandledRunRequest;
-    const request = placement.retrying
+    const stalled = placed.stalled !== undefined;
+    const request = placed.retrying
       ? undefined
-      : await this.#handleRequest(stored, { policy, jobs, lastHandled, stalled: placement.stalled !== undefined });
+      : await handleRequest(this.#options, stored, {
+          policy,
+          jobs,
+          lastHandled,
+          stalled,
+          runner: this.#options.runner,
+        });
 
     const waiting = jobs.filter((job) => !isFinished(job) && !job.status?.ready);
     const status = policyStatus({
       policy,
       generation: stored.metadata.generation ?? 0,
       stored: parseStatus(stored),
-      ...placement,
+      ...placed,
       jobs,
       notStarted: await this.#notStarted(key, waiting),
       lastHandledRunRequest: request?.handled ?? lastHandled,
@@ -122,7 +118,7 @@ export class Reconciler {
     for (const { type, reason, message } of announcements(before, status)) {
       this.#options.events.record(stored, type, reason, message);
     }
-    if (placement.error) throw placement.error;
+    if (placed.error) throw placed.error;
     return { requeueAfterMs: requeueAfterMs(status, policy, waiting, now()) };
   }
 
@@ -138,23 +134,6 @@ export class Reconciler {
     const owners = [stored, ...cronJobs].map(({ metadata }) => metadata.uid!);
     const labelled = this.#options.caches.jobs.indexed(keyOf(stored.metadata));
     return labelled.filter((job) => owners.some((uid) => isControlledBy(job, uid)));
-  }
-
-  async #place(stored: StoredPolicy, policy: Policy, existing: CronJob[]): Promise<Placement> {
-    const desired = desiredObjects(policy, this.#options.runner);
-    const context = this.#placeContext(stored);
-    try {
-      const overlap = findOverlap(policy, this.#policiesWithSecretOf(policy));
-      if (!overlap) return { cronJobs: await place(context, policy, desired, existing) };
-      const message = `RetentionPolicy ${overlap.with}, which is older, applies ${overlap.operations.join(', ')} to the same Secret and schema: remove them from one of the two`;
-      const cronJobs = await place(context, policy, { cronJobs: suspended(desired, existing) }, existing);
-      return { cronJobs, stalled: { reason: 'Overlap', message } };
-    } catch (error) {
-      if (error instanceof StalledError) return { cronJobs: existing, stalled: error.problem };
-      // Without an answer there is no way to write a status either.
-      if (!(error instanceof ApiError) || error.status < 400) throw error;
-      return { cronJobs: existing, retrying: { reason: error.reason, message: error.message }, error };
-    }
   }
 
   #policiesWithSecretOf({ namespace, spec }: Policy): Policy[] {
@@ -184,35 +163,15 @@ export class Reconciler {
       changed: (verb, { kind, metadata }) => {
         log.info({ policy: keyOf(stored.metadata), kind, name: metadata.name }, verb.toLowerCase());
         if (kind !== 'CronJob') return;
-        const words = { Created: 'Made', Updated: 'Put in line with the policy:', Deleted: 'Deleted' }[verb];
+        const words = {
+          Created: 'Made',
+          Updated: 'Put in line with the policy:',
+          Suspended: 'Suspended',
+          Deleted: 'Deleted',
+        }[verb];
         events.record(stored, 'Normal', `CronJob${verb}`, `${words} CronJob ${metadata.name}`);
       },
     };
-  }
-
-  /** Makes the Job that was asked for; `announce` is for when the status says that the request is handled. */
-  async #handleRequest(
-    stored: StoredPolicy,
-    input: Omit<RunNowInput, 'annotations' | 'runner'>,
-  ): Promise<{ handled: string; announce(): void } | undefined> {
-    const { client, events, runner } = this.#options;
-    const decision = runNow({ annotations: stored.metadata.annotations, runner, ...input });
-    if (!decision) return undefined;
-    const { handled } = decision;
-    const refused = (why: string) => ({
-      handled,
-      announce: () => events.record(stored, 'Warning', 'RunRequestRefused', why),
-    });
-    if ('refused' in decision) return refused(decision.refused);
-    if (!('make' in decision)) return { handled, announce: () => {} };
-    try {
-      await client.create(resources.jobs, decision.make, { fieldManager });
-    } catch (error) {
-      if (!(error instanceof ApiError) || error.status < 400 || error.status >= 500) throw error;
-      if (error.status !== 409) return refused(`No run now: ${error.message}`);
-    }
-    const made = `Made Job ${decision.make.metadata.name}, as asked for`;
-    return { handled, announce: () => events.record(stored, 'Normal', 'RunRequested', made) };
   }
 
   async #notStarted(key: string, waiting: Job[]): Promise<{ job: string; message: string }[]> {
@@ -235,12 +194,4 @@ export class Reconciler {
     const options = { fieldManager, force: true, subresource: 'status' } as const;
     this.#ownWrites.record(await this.#options.client.apply(resources.policies, desired, options));
   }
-}
-
-/** Of a policy that is held back: its existing CronJobs, none of which may run. */
-function suspended(desired: Desired, existing: CronJob[]): CronJob[] {
-  const names = existing.map((cronJob) => cronJob.metadata.name);
-  return desired.cronJobs
-    .filter((cronJob) => names.includes(cronJob.metadata.name))
-    .map((cronJob) => ({ ...cronJob, spec: { ...cronJob.spec!, suspend: true } }));
 }

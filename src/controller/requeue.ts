@@ -7,6 +7,8 @@ export const podGraceMs = 5_000;
 const longestWaitMs = 300_000;
 /** What is in the way carries no label of ours, so that no watch tells when it has gone. */
 const nameConflictMs = 60_000;
+/** Nor does one tell when the garbage collector is done. */
+const formerPolicyMs = 2_000;
 
 /** The age of a Job in milliseconds. */
 export function ageOf(job: Job, now: Date): number {
@@ -29,6 +31,7 @@ export function requeueAfterMs(
     if (time > now) waits.push(time.getTime() - now.getTime() + 1_000);
   };
   if (status.conditions?.some(({ reason }) => reason === 'NameConflict')) waits.push(nameConflictMs);
+  if (status.conditions?.some(({ reason }) => reason === 'FormerPolicyRemains')) waits.push(formerPolicyMs);
   if (status.nextRun) until(new Date(status.nextRun));
   for (const job of status.jobs ?? []) {
     const overdue = policy && overdueTime(job, policy.spec.limits.maxDuration);

@@ -1,7 +1,11 @@
 import { runJobAnnotation, runRequestedAtAnnotation } from '../api/policy.ts';
 import { cutText } from '../api/run-result.ts';
+import { ApiError } from '../kubernetes/api-error.ts';
+import type { Client } from '../kubernetes/client.ts';
+import type { EventRecorder } from '../kubernetes/events.ts';
 import { plannedJobs, requestedJob } from './desired.ts';
-import { isFinished, type Job, type Policy } from './objects.ts';
+import { isFinished, type Job, type Policy, resources, type StoredPolicy } from './objects.ts';
+import { fieldManager } from './place.ts';
 import { jobOf, type RunnerImage } from './pod.ts';
 
 /** What becomes of a request for a run now; either way it is handled, and its value goes into the status. */
@@ -41,4 +45,29 @@ export function runNow({ annotations, policy, jobs, lastHandled, stalled, runner
   const active = jobs.find((candidate) => jobOf(candidate) === job.name && !isFinished(candidate));
   if (active) return refuse(`Job ${active.metadata.name} has not finished; delete it if it cannot start`);
   return { handled, make: made };
+}
+
+/** Makes the Job that was asked for; `announce` is for when the status says that the request is handled. */
+export async function handleRequest(
+  { client, events }: { client: Client; events: Pick<EventRecorder, 'record'> },
+  stored: StoredPolicy,
+  input: Omit<RunNowInput, 'annotations'>,
+): Promise<{ handled: string; announce(): void } | undefined> {
+  const decision = runNow({ annotations: stored.metadata.annotations, ...input });
+  if (!decision) return undefined;
+  const { handled } = decision;
+  const refused = (why: string) => ({
+    handled,
+    announce: () => events.record(stored, 'Warning', 'RunRequestRefused', why),
+  });
+  if ('refused' in decision) return refused(decision.refused);
+  if (!('make' in decision)) return { handled, announce: () => {} };
+  try {
+    await client.create(resources.jobs, decision.make, { fieldManager });
+  } catch (error) {
+    if (!(error instanceof ApiError) || error.status < 400 || error.status >= 500) throw error;
+    if (error.status !== 409) return refused(`No run now: ${error.message}`);
+  }
+  const made = `Made Job ${decision.make.metadata.name}, as asked for`;
+  return { handled, announce: () => events.record(stored, 'Normal', 'RunRequested', made) };
 }

@@ -42,6 +42,17 @@ function edit<T extends KubernetesObject>(resource: Resource<T>, name: string, f
   return client.apply(resource, body as never, { fieldManager: 'somebody', force: true });
 }
 
+/** A quota of none, however many there are. */
+async function forbidMore(resource: string): Promise<void> {
+  const hard = { [`count/${resource}`]: '0' };
+  await cluster.core.createNamespacedResourceQuota({ namespace, body: { metadata: { name: 'none' }, spec: { hard } } });
+  // The controller that would count is not running here.
+  await cluster.core.patchNamespacedResourceQuotaStatus(
+    { namespace, name: 'none', body: { status: { hard, used: { [`count/${resource}`]: '0' } } } },
+    setHeaderOptions('Content-Type', PatchStrategy.MergePatch),
+  );
+}
+
 async function eventsAbout(name: string): Promise<string[]> {
   const fieldSelector = `involvedObject.kind=RetentionPolicy,involvedObject.name=${name}`;
   const { items } = await client.list(resources.events, { namespace, fieldSelector });
@@ -149,34 +160,54 @@ describe('a policy that is applied', () => {
   });
 });
 
-it('a policy whose jobs are refused keeps the old ones, and they are still shown', async () => {
-  await policies.apply('smartem', { jobs: [{ name: 'a' }] });
+it('a policy whose jobs are refused shows those that are there, suspended; a job that it no longer has is gone', async () => {
+  const schedule = 'at dawn';
+  await policies.apply('smartem', {
+    jobs: [
+      { name: 'a', operations: ['sessions'] },
+      { name: 'b', operations: ['connections'] },
+    ],
+  });
   await policies.settled('smartem', 'Ready', 'True');
-  await policies.apply('smartem', { jobs: [{ name: 'b', schedule: 'at dawn' }] });
+  await policies.apply('smartem', { jobs: [{ name: 'a', schedule, operations: ['sessions'] }] });
   const status = await policies.settled('smartem', 'Stalled', 'True');
   expect(conditionOf(status, 'Stalled')).toMatchObject({ reason: 'InvalidSchedule', observedGeneration: 2 });
   expect(status.jobs).toEqual([
-    { name: 'b', active: 0 },
-    expect.objectContaining({ name: 'a', cronJob: 'smartem-a', nextRun: status.nextRun }),
+    { name: 'a', cronJob: 'smartem-a', schedule: '0 0 1 1 *', timeZone: 'Etc/UTC', active: 0 },
   ]);
   expect(await cronJobNames()).toEqual(['smartem-a']);
+  expect((await cronJobNamed('smartem-a')).spec!.suspend).toBe(true);
+});
+
+describe('while something is refused for now', () => {
+  const two = [
+    { name: 'a', operations: ['sessions'] },
+    { name: 'b', operations: ['connections'] },
+  ];
+  const more = [two[0], { name: 'c', operations: ['instructions'] }];
+  beforeEach(async () => {
+    await policies.apply('smartem', { jobs: two, preset: 'Development' });
+    await policies.settled('smartem', 'Ready', 'True');
+    await forbidMore('cronjobs.batch');
+  });
+
+  it('a suspension and a job that has left the spec are seen to at once; the values in force are still shown', async () => {
+    await policies.apply('smartem', { jobs: more, suspend: true });
+    const status = await policies.settled('smartem', 'Reconciling', 'True');
+    expect(await cronJobNames()).toEqual(['smartem-a']);
+    expect((await cronJobNamed('smartem-a')).spec!.suspend).toBe(true);
+    expect(status.effective).toMatchObject({ preset: 'Development' });
+  });
 });
 
 it('a policy whose CronJob a quota refuses says so, and is tried again until it is there', async () => {
-  const quota = { namespace, name: 'none' };
-  const hard = { 'count/cronjobs.batch': '0' };
-  await cluster.core.createNamespacedResourceQuota({ namespace, body: { metadata: { name: 'none' }, spec: { hard } } });
-  // The controller that would count is not running here.
-  await cluster.core.patchNamespacedResourceQuotaStatus(
-    { ...quota, body: { status: { hard, used: { 'count/cronjobs.batch': '0' } } } },
-    setHeaderOptions('Content-Type', PatchStrategy.MergePatch),
-  );
+  await forbidMore('cronjobs.batch');
   await policies.apply('smartem');
   const status = await policies.settled('smartem', 'Reconciling', 'True');
   expect(conditionOf(status, 'Ready')).toMatchObject({ status: 'False', reason: 'Forbidden', observedGeneration: 1 });
   expect(conditionOf(status, 'Ready')!.message).toContain('exceeded quota');
   expect(conditionOf(status, 'Stalled')).toBeUndefined();
-  await cluster.core.deleteNamespacedResourceQuota(quota);
+  await cluster.core.deleteNamespacedResourceQuota({ namespace, name: 'none' });
   const cured = await policies.settled('smartem', 'Ready', 'True');
   expect(conditionOf(cured, 'Reconciling')).toBeUndefined();
 });

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { resources } from '../../src/controller/objects.ts';
 import { adminClient, installOperator, startController } from '../support/controller.ts';
+import { eventually } from '../support/eventually.ts';
 import { useCluster } from '../support/kubernetes/cluster.ts';
 import { conditionOf, Policies } from '../support/policies.ts';
 
@@ -74,6 +75,30 @@ it('the CronJobs of a policy that comes to overlap are suspended, and go on when
   const freed = await policies.settled('b-newer', 'Ready', 'True');
   expect(freed.nextRun).toBeDefined();
   expect(await cronJobs()).toContainEqual(['b-newer-a', false]);
+});
+
+it('an older policy whose spec is not valid holds back no other', async () => {
+  const name = 'retentionpolicies.retention.agentdata.io';
+  await policies.apply('a-older', jobs('sessions'));
+  await policies.settled('a-older', 'Ready', 'True');
+  await policies.apply('b-newer', jobs('sessions'));
+  await policies.settled('b-newer', 'Stalled', 'True');
+  const definition = JSON.parse((await cluster.kubectl(['get', 'crd', name, '-o', 'json'])).stdout);
+  delete definition.spec.versions[0].schema.openAPIV3Schema.properties.spec.properties.retention.properties.batchSize
+    .maximum;
+  try {
+    expect((await cluster.kubectl(['replace', '-f', '-'], { input: JSON.stringify(definition) })).code).toBe(0);
+    const invalid = { ...jobs('sessions'), retention: { batchSize: 50_000 } };
+    await eventually('the bad policy to be taken', () => policies.apply('a-older', invalid).catch(() => undefined));
+    await policies.settled('a-older', 'Stalled', 'True');
+    await policies.settled('b-newer', 'Ready', 'True');
+    expect(await cronJobs()).toEqual([
+      ['a-older-a', true],
+      ['b-newer-a', false],
+    ]);
+  } finally {
+    await installOperator(cluster);
+  }
 });
 
 it('policies with different schemas, or with nothing in common but statistics, do not overlap', async () => {

@@ -40,6 +40,14 @@ describe('the conditions of a policy', () => {
     expect(find(all, 'Stalled')).toBeUndefined();
   });
 
+  it('have messages of 4,096 characters at most', () => {
+    const long = 'x'.repeat(40_000);
+    for (const { message } of conditionsOf({ stalled: { reason: 'InvalidRunner', message: long } })) {
+      expect(message.length).toBeLessThanOrEqual(4096);
+    }
+    expect(lastRunSucceeded({ notStarted: [{ job: 'nightly', message: long }] })!.message).toHaveLength(4096);
+  });
+
   it('change their transition time with their status alone', () => {
     const past = conditionsOf({}).map((condition) => ({ ...condition, lastTransitionTime: '2026-01-01T00:00:00Z' }));
     const times = (all: Condition[]) => all.map(({ type, lastTransitionTime }) => [type, lastTransitionTime]);

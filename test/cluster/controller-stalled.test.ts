@@ -1,0 +1,117 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { parseStatus, resources } from '../../src/controller/objects.ts';
+import { adminClient, installOperator, startController } from '../support/controller.ts';
+import { eventually } from '../support/eventually.ts';
+import { useCluster } from '../support/kubernetes/cluster.ts';
+import { conditionOf, Policies } from '../support/policies.ts';
+
+const cluster = useCluster();
+const client = adminClient(cluster);
+let controller: Awaited<ReturnType<typeof startController>>;
+let namespace: string;
+let policies: Policies;
+
+beforeAll(async () => {
+  await installOperator(cluster);
+  controller = await startController(cluster);
+});
+afterAll(() => controller?.stop());
+beforeEach(async () => {
+  namespace = await cluster.createNamespace();
+  policies = new Policies(client, namespace);
+});
+
+const jobs = [
+  { name: 'one', operations: ['connections'] },
+  { name: 'two', operations: ['sessions'] },
+];
+const cronJobs = async () =>
+  (await client.list(resources.cronJobs, { namespace })).items
+    .map(({ metadata, spec }) => [metadata.name, spec!.suspend])
+    .sort();
+const isLive = async () =>
+  expect(await cronJobs()).toEqual([
+    ['smartem-one', false],
+    ['smartem-two', false],
+  ]);
+const allSuspended = (names: string[], prefix = '') =>
+  eventually(`${names} to be suspended`, async () => {
+    const found = (await cronJobs()).filter(([name]) => String(name).startsWith(prefix));
+    return JSON.stringify(found) === JSON.stringify(names.map((name) => [name, true]));
+  });
+
+describe('a policy that becomes Stalled runs nothing until it is repaired', () => {
+  beforeEach(async () => {
+    await policies.apply('smartem', { jobs, preset: 'Development' });
+    await policies.settled('smartem', 'Ready', 'True');
+    await isLive();
+  });
+
+  it.each([
+    ['InvalidSchedule', { timeZone: 'Mars/Olympus' }],
+    ['InvalidRunner', { runner: { affinity: { closeTo: 'me' } } }],
+  ])('by its %s; the values in force are still shown', async (reason, broken) => {
+    await policies.apply('smartem', { jobs, preset: 'ScientificCompliance', ...broken });
+    const stalled = await policies.settled('smartem', 'Stalled', 'True');
+    expect(conditionOf(stalled, 'Stalled')).toMatchObject({ reason });
+    expect(conditionOf(stalled, 'Ready')!.message).toMatch(/^No run starts until this is repaired: /);
+    await allSuspended(['smartem-one', 'smartem-two']);
+    expect(stalled.nextRun).toBeUndefined();
+    expect(stalled.jobs!.map(({ nextRun }) => nextRun)).toEqual([undefined, undefined]);
+    expect(stalled.effective).toMatchObject({ preset: 'Development', instructionRetentionDays: 7 });
+
+    await policies.apply('smartem', { jobs, preset: 'ScientificCompliance' });
+    const repaired = await policies.settled('smartem', 'Ready', 'True');
+    await isLive();
+    expect(repaired.nextRun).toBeDefined();
+    expect(repaired.effective).toMatchObject({ preset: 'ScientificCompliance' });
+  });
+
+  it('by a name that somebody else has', async () => {
+    const third = [...jobs, { name: 'zzz', operations: ['acknowledgements'] }];
+    const template = { spec: { restartPolicy: 'Never', containers: [{ name: 'x', image: 'x' }] } };
+    await client.apply(
+      resources.cronJobs,
+      {
+        metadata: { namespace, name: 'smartem-zzz' },
+        spec: { schedule: '0 0 1 1 *', jobTemplate: { spec: { template } } },
+      } as never,
+      { fieldManager: 'somebody' },
+    );
+    await policies.apply('smartem', { jobs: third });
+    const stalled = await policies.settled('smartem', 'Stalled', 'True');
+    expect(conditionOf(stalled, 'Stalled')).toMatchObject({ reason: 'NameConflict' });
+    expect(await cronJobs()).toEqual([
+      ['smartem-one', true],
+      ['smartem-two', true],
+      ['smartem-zzz', false],
+    ]);
+  });
+
+  it('though another cause is found first: one that overlaps is suspended all the same', async () => {
+    await policies.apply('smartem', { jobs, timeZone: 'Mars/Olympus' });
+    await policies.settled('smartem', 'Stalled', 'True');
+    await policies.apply('a-other', { jobs, database: { secretRef: { name: 'other' } } });
+    await policies.settled('a-other', 'Ready', 'True');
+    await policies.apply('smartem', { jobs, timeZone: 'Mars/Olympus', database: { secretRef: { name: 'other' } } });
+    await policies.settled('smartem', 'Stalled', 'True');
+    await allSuspended(['smartem-one', 'smartem-two'], 'smartem-');
+  });
+});
+
+it('a policy of the same name as a former one waits until the garbage collector is done', async () => {
+  await policies.apply('smartem', { jobs });
+  await policies.settled('smartem', 'Ready', 'True');
+  await policies.delete('smartem');
+  await policies.apply('smartem', { jobs });
+  const seen = new Set<string | undefined>();
+  const ready = async () => {
+    const { conditions = [] } = parseStatus(await policies.get('smartem'));
+    for (const { type, reason } of conditions) if (type !== 'LastRunSucceeded') seen.add(`${type} ${reason}`);
+    return conditions.some(({ type, status }) => type === 'Ready' && status === 'True');
+  };
+  // The garbage collector looks for new kinds, such as ours, every 30 s.
+  await eventually('it to be Ready', ready, { seconds: 75 });
+  const waiting = ['Ready FormerPolicyRemains', 'Reconciling ProgressingWithRetry'];
+  expect([...waiting, 'Ready Scheduled']).toEqual(expect.arrayContaining([...seen]));
+});
