@@ -1,4 +1,4 @@
-import { type Command, Option } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import { runController } from '../controller/controller.ts';
 import { ConfigurationError } from '../database/config.ts';
 import { type Connection, serviceAccountConnection } from '../kubernetes/connection.ts';
@@ -13,7 +13,6 @@ interface Flags {
 
 /** `retention controller`: keeps the CronJobs of all policies in place, until SIGTERM. */
 export function addControllerCommand(program: Command): void {
-  const namespaces = (text: string, before: string[] = []) => [...before, ...text.split(',').filter(Boolean)];
   program
     .command('controller')
     .description('watch RetentionPolicies and keep their CronJobs in place; runs in the cluster, or by KUBECONFIG')
@@ -26,7 +25,7 @@ export function addControllerCommand(program: Command): void {
         .choices(['Always', 'IfNotPresent', 'Never']),
     )
     .addOption(
-      new Option('--namespace <name>', 'work in this namespace only; can be repeated')
+      new Option('--namespace <name>', 'work in this namespace only; can be repeated, or a list with commas')
         .env('RETENTION_NAMESPACES')
         .argParser(namespaces)
         .default([], 'all'),
@@ -36,6 +35,23 @@ export function addControllerCommand(program: Command): void {
       const connection = await clusterConnection();
       await runController({ connection, image, imagePullPolicy, namespaces: namespace, log, signal: stopSignal() });
     });
+}
+
+/** The namespaces of `before` and of a list with commas, each once. */
+function namespaces(text: string, before: string[]): string[] {
+  const names = text
+    .split(',')
+    .map((name) => name.trim())
+    .filter((name) => name !== '');
+  for (const name of names) {
+    // A label as RFC 1123 has it, which is what the API server takes for a namespace's name.
+    if (!/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(name)) {
+      throw new InvalidArgumentError(
+        `${JSON.stringify(name)} is no name of a namespace: it has lower-case letters, digits and inner hyphens, 63 at most`,
+      );
+    }
+  }
+  return [...new Set([...before, ...names])];
 }
 
 /** KUBECONFIG where it is set; else the Pod's service account; else the user's kubeconfig. */

@@ -30,11 +30,14 @@ it('`retention controller` works by its kubeconfig, in the namespaces it is give
     new Policies(client, await cluster.createNamespace()),
   ];
   for (const policies of [here, there, elsewhere]) await policies.apply('smartem');
-  const { child, ended } = run(['--namespace', here.namespace, '--namespace', there.namespace], {
-    KUBECONFIG: cluster.kubeconfigPath,
-    RETENTION_RUNNER_IMAGE: 'example.com/retention:7',
-    RETENTION_RUNNER_IMAGE_PULL_POLICY: 'Always',
-  });
+  const { child, ended } = run(
+    ['--namespace', `${here.namespace}, ${there.namespace}`, '--namespace', here.namespace],
+    {
+      KUBECONFIG: cluster.kubeconfigPath,
+      RETENTION_RUNNER_IMAGE: 'example.com/retention:7',
+      RETENTION_RUNNER_IMAGE_PULL_POLICY: 'Always',
+    },
+  );
   for (const policies of [here, there]) {
     await policies.settled('smartem', 'Ready', 'True');
     const { namespace } = policies;
@@ -48,12 +51,21 @@ it('`retention controller` works by its kubeconfig, in the namespaces it is give
   const { code, signal, stderr } = await ended;
   expect({ code, signal }).toEqual({ code: 0, signal: null });
   expect((await elsewhere.get('smartem')).status).toBeUndefined();
-  for (const line of stderr.trim().split('\n')) expect(JSON.parse(line)).toHaveProperty('msg');
+  const lines = stderr
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+  for (const line of lines) expect(line).toHaveProperty('msg');
+  // The namespace that was given twice is watched once.
+  const { kinds } = lines.find((line) => line.kinds);
+  expect(kinds.filter((kind: string) => kind === 'CronJob')).toHaveLength(2);
 });
 
 it.each([
   [[], {}, "required option '--image <name>' not specified"],
   [['--image', 'x', '--image-pull-policy', 'Sometimes'], {}, 'Allowed choices are Always, IfNotPresent, Never'],
+  [['--image', 'x', '--namespace', 'lab,Lab_2'], {}, '"Lab_2" is no name of a namespace'],
+  [['--image', 'x'], { RETENTION_NAMESPACES: 'lab-' }, '"lab-" is no name of a namespace'],
   [['--image', 'x'], { KUBECONFIG: '/no/such/file' }, '/no/such/file'],
 ])('`retention controller %j` says what is wrong, and ends with 2', async (args, env, words) => {
   const { code, stderr } = await run(args, env).ended;
