@@ -18,6 +18,8 @@ const quantity = z
 const quantities = map(quantity, { key: 63, max: 10 });
 const labelLike = map(z.string().max(63), { key: 317, max: 32 });
 
+const maxAffinityLength = 16_384;
+
 const tolerationSchema = z.strictObject({
   key: z.string().max(317).optional(),
   operator: z.enum(['Exists', 'Equal', 'Lt', 'Gt']).optional(),
@@ -62,9 +64,16 @@ export const runnerSchema = z.strictObject({
   tolerations: z.array(tolerationSchema).max(32).optional().describe('Taints that the Pods tolerate.'),
   affinity: z
     .looseObject({})
+    // CEL cannot measure what the schema does not describe: only the controller can say so, as Stalled.
+    .refine(
+      (affinity) => JSON.stringify(affinity).length <= maxAffinityLength,
+      `must be at most ${maxAffinityLength} characters of JSON`,
+    )
     .meta({ 'x-kubernetes-preserve-unknown-fields': true })
     .optional()
-    .describe('Affinity of the Pods, as in a Pod; checked by the API server when the CronJob is made.'),
+    .describe(
+      'Affinity of the Pods, as in a Pod; checked by the API server when the CronJob is made. At most 16384 characters of JSON.',
+    ),
   priorityClassName: z.string().max(253).optional().describe('Priority class of the Pods.'),
   imagePullSecrets: z
     .array(z.strictObject({ name: z.string().min(1).max(253) }))
@@ -74,5 +83,7 @@ export const runnerSchema = z.strictObject({
   runtimeClassName: z.string().max(253).optional().describe('Runtime class of the Pods.'),
   securityContext: podSecurityContextSchema
     .optional()
-    .describe("Security context of the Pods, over the operator's own (runAsNonRoot, seccomp RuntimeDefault)."),
+    .describe(
+      "Security context of the Pods, over the operator's own (runAsNonRoot, seccomp RuntimeDefault). It can ask for more than the restricted Pod Security Standard allows; a namespace that enforces it refuses such Pods.",
+    ),
 });

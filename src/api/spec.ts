@@ -9,9 +9,12 @@ export type CleanupOperation = (typeof cleanupOperations)[number];
 /** The name of the job that `spec.statistics` makes; no job in `spec.jobs` may have it. */
 export const statisticsJob = 'statistics';
 
+// PostgreSQL cannot hold a NUL in text, and in a name the other control characters are no better.
+const withoutControlCharacters = /^\P{Cc}+$/u;
+
 const days = z.int().min(1).max(36_500);
 const statusList = z
-  .array(z.string().min(1).max(64))
+  .array(z.string().min(1).max(64).regex(withoutControlCharacters))
   .min(1)
   .max(20)
   .refine((statuses) => new Set(statuses).size === statuses.length, 'names a status twice')
@@ -98,9 +101,6 @@ const tlsRule = {
   rule: "!(has(self.mode) && self.mode in ['disable', 'require'] && has(self.caSecretRef))",
   message: 'mode disable or require never looks at a CA: leave caSecretRef out, or use verify-ca or verify-full',
 };
-// PostgreSQL cannot hold a NUL in text, and in a name the other control characters are no better.
-const withoutControlCharacters = /^\P{Cc}+$/u;
-
 const databaseSchema = z.strictObject({
   secretRef: z
     .strictObject({ name: secretName })

@@ -45,6 +45,11 @@ const refused: [string, Record<string, unknown>, RegExp][] = [
   ['no statuses', { retention: { statuses: { sessions: [] } } }, /statuses\.sessions/],
   ['a status twice', { retention: { statuses: { sessions: ['ended', 'ended'] } } }, /Duplicate value/],
   [
+    'a status with a control character',
+    { retention: { statuses: { sessions: ['a\u0085b'] } } },
+    /statuses\.sessions\[0\].*should match/,
+  ],
+  [
     'acknowledgements kept for less than instructions',
     { retention: { acknowledgementRetentionDays: 364 } },
     /acknowledgementRetentionDays must not be less than instructionRetentionDays/,
@@ -131,6 +136,11 @@ const stalled: [string, Record<string, unknown>, { reason: string; message: RegE
     'an affinity that is none',
     { runner: { affinity: { closeTo: 'me' } } },
     { reason: 'InvalidRunner', message: /affinity/ },
+  ],
+  [
+    'an affinity that is too long',
+    { runner: { affinity: { nodeAffinity: { text: 'x'.repeat(16_384) } } } },
+    { reason: 'InvalidSpec', message: /runner\.affinity: must be at most 16384 characters of JSON/ },
   ],
 ];
 

@@ -155,6 +155,12 @@ describe('what is wrong is said in a sentence that names the field', () => {
     ['spec.runner.image', 'mine', /^spec\.runner: .*"image"/],
     ['spec.runner.serviceAccountName', 'admin', /^spec\.runner: .*"serviceAccountName"/],
     ['spec.runner.securityContext.runAsUser', -1, /^spec\.runner\.securityContext\.runAsUser: /],
+    ['spec.retention.statuses.sessions', ['ended', 'a\u0085b'], /^spec\.retention\.statuses\.sessions\.1: /],
+    [
+      'spec.runner.affinity',
+      { nodeAffinity: { text: 'x'.repeat(16_384) } },
+      /^spec\.runner\.affinity: must be at most 16384 characters of JSON.{0,100}$/,
+    ],
     ['kind', 'Policy', /^kind: .*\(given: "Policy"\)$/],
   ];
   test.each(wrong)('%s %j', (field, value, sentence) => {
