@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { milliseconds } from '../api/duration.ts';
 import { apiVersion, group, kind, plural } from '../api/policy.ts';
 import type { RunRequest } from '../api/run-request.ts';
@@ -12,6 +13,9 @@ const deadlineGraceSeconds = 15 * 60;
 /** A node that slept or a controller manager that was away may start a run this late. */
 const startingDeadlineSeconds = 600;
 const requestedJobTtlSeconds = 24 * 60 * 60;
+
+/** On a Job: which Pod template it was made with; what the API server or a webhook makes of that does not count. */
+export const templateHashAnnotation = `${group}/template-hash`;
 
 /** Everything that a policy asks for. */
 export interface Desired {
@@ -84,7 +88,10 @@ function cronJob(policy: Policy, job: PlannedJob, runner: RunnerImage): CronJob 
       successfulJobsHistoryLimit: spec.history.successfulJobs,
       failedJobsHistoryLimit: spec.history.failedJobs,
       jobTemplate: {
-        metadata: { labels: ownLabels(policy, job.name) },
+        metadata: {
+          labels: ownLabels(policy, job.name),
+          annotations: { [templateHashAnnotation]: templateHash(policy, job, runner) },
+        },
         spec: jobSpec(policy, job, 'Schedule', runner),
       },
     },
@@ -100,10 +107,17 @@ export function requestedJob(policy: Policy, job: PlannedJob, value: string, run
       name: requestedJobName(policy, job.name, value),
       namespace: policy.namespace,
       labels: ownLabels(policy, job.name),
+      annotations: { [templateHashAnnotation]: templateHash(policy, job, runner) },
       ownerReferences: [owner(policy)],
     },
     spec: { ...jobSpec(policy, job, 'Manual', runner), ttlSecondsAfterFinished: requestedJobTtlSeconds },
   };
+}
+
+/** The same for each Job of this job whose Pod would be the same, whatever triggers it. */
+export function templateHash(policy: Policy, job: PlannedJob, runner: RunnerImage): string {
+  const template = JSON.stringify(podTemplate(policy, job, 'Schedule', runner));
+  return createHash('sha256').update(template).digest('hex').slice(0, 16);
 }
 
 function jobSpec(

@@ -15,12 +15,7 @@ export interface JobEvidence {
 /** Why the Pod of a Job that has not finished does not start, as a sentence that says what to do; undefined if nothing is wrong. */
 export function whyNotStarted({ job, pods, events }: JobEvidence, now: Date): string | undefined {
   const pod = newestPod(pods);
-  const why = pod ? whyWaiting(pod, now) : whyRefused(job, events);
-  // A Job keeps the Pod template it was made with until its deadline, and holds up the next run.
-  return (
-    why &&
-    `${why}. After a change of the policy or the controller, delete Job ${job.metadata.name}: it keeps its old Pod template`
-  );
+  return pod ? whyWaiting(pod, now) : whyRefused(job, events);
 }
 
 /** Why a finished Job left no result, as a sentence that says what to do. */
@@ -59,7 +54,7 @@ export function terminated(pod: Pod) {
   return containerStatus(pod)?.state?.terminated;
 }
 
-function containerStatus(pod: Pod) {
+export function containerStatus(pod: Pod) {
   return pod.status?.containerStatuses?.find(({ name }) => name === containerName);
 }
 

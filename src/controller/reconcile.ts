@@ -23,6 +23,7 @@ import {
   type ServiceAccount,
   type StoredPolicy,
 } from './objects.ts';
+import { deleteOutdated } from './outdated-jobs.ts';
 import { secretName } from './overlap.ts';
 import { OwnWrites } from './own-writes.ts';
 import { fieldManager, type PlaceContext } from './place.ts';
@@ -69,38 +70,44 @@ export class Reconciler {
 
   /** Reconciles the policy of this key; throws what should be tried again with backoff, after the status says so. */
   async reconcile(key: string): Promise<ReconcileResult | undefined> {
-    const { client, caches, now } = this.#options;
+    const { client, caches, runner, now } = this.#options;
     const cached = caches.policies.get(refOf(key));
     // The owner references clean up behind a policy.
     if (!cached || cached.metadata.deletionTimestamp) return undefined;
-    let stored = this.#ownWrites.newest(cached);
-    const before = parseStatus(stored);
+    const before = this.#ownWrites.newest(cached);
+    let stored = before;
+    const statusBefore = parseStatus(stored);
     const parsed = parsePolicy(stored);
     const policy = 'policy' in parsed ? parsed.policy : undefined;
 
     const placed = await placement(this.#placeContext(stored), {
       parsed,
       others: policy ? this.#policiesWithSecretOf(policy) : [],
-      runner: this.#options.runner,
+      runner,
       existing: this.#cronJobs(stored),
     });
 
+    const stalled = placed.stalled !== undefined;
     const names = jobNames(policy, placed.cronJobs);
-    const jobs = this.#jobs(stored, placed.cronJobs).filter((job) => names.includes(jobOf(job) ?? ''));
+    const { jobs: left, error = placed.error } = await deleteOutdated(
+      this.#options,
+      stored,
+      this.#jobs(stored, placed.cronJobs),
+      { policy, stalled, runner },
+    );
+    const jobs = left.filter((job) => names.includes(jobOf(job) ?? ''));
     stored = await reportForRuns(client, stored, jobs, names);
     if (policy && !placed.retrying) stored = await forgetJobs(client, stored, names);
+    if (!sameSpec(stored, before)) {
+      // Changed meanwhile: nothing may be done, or said, of the new spec for what the old one was found to be.
+      this.#ownWrites.record(stored);
+      return { requeueAfterMs: 0 };
+    }
 
-    const lastHandled = before.lastHandledRunRequest;
-    const stalled = placed.stalled !== undefined;
+    const lastHandled = statusBefore.lastHandledRunRequest;
     const request = placed.retrying
       ? undefined
-      : await handleRequest(this.#options, stored, {
-          policy,
-          jobs,
-          lastHandled,
-          stalled,
-          runner: this.#options.runner,
-        });
+      : await handleRequest(this.#options, stored, { policy, jobs, lastHandled, stalled, runner });
 
     const waiting = jobs.filter((job) => !isFinished(job) && !job.status?.ready);
     const status = policyStatus({
@@ -115,10 +122,10 @@ export class Reconciler {
     });
     await this.#writeStatus(stored, status);
     request?.announce();
-    for (const { type, reason, message } of announcements(before, status)) {
+    for (const { type, reason, message } of announcements(statusBefore, status)) {
       this.#options.events.record(stored, type, reason, message);
     }
-    if (placed.error) throw placed.error;
+    if (error) throw error;
     return { requeueAfterMs: requeueAfterMs(status, policy, waiting, now()) };
   }
 
@@ -194,4 +201,8 @@ export class Reconciler {
     const options = { fieldManager, force: true, subresource: 'status' } as const;
     this.#ownWrites.record(await this.#options.client.apply(resources.policies, desired, options));
   }
+}
+
+function sameSpec({ metadata: a }: StoredPolicy, { metadata: b }: StoredPolicy): boolean {
+  return a.uid === b.uid && a.generation === b.generation;
 }

@@ -1,3 +1,4 @@
+import { PatchStrategy, setHeaderOptions } from '@kubernetes/client-node';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import {
   runFieldManager,
@@ -109,6 +110,58 @@ describe('a run that is asked for', () => {
     await ask('1', { jobs });
     await policies.settled('smartem', 'Ready', 'True');
     expect(await jobNames()).toEqual([]);
+  });
+});
+
+describe('a run that has not started', () => {
+  const slow = { jobs, preset: 'Development' };
+  /** The Job of the first job of a policy that asked for it: no node is there to start it. */
+  const waiting = async () => {
+    await policies.apply('smartem', slow, { [runRequestedAtAnnotation]: '1' });
+    await policies.statusOf('smartem', 'the run', (status) => status.jobs?.[0]?.active === 1);
+    return (await client.list(resources.jobs, { namespace })).items[0]!.metadata;
+  };
+  const gone = () => eventually('the Job to be gone', async () => (await jobNames()).length === 0);
+
+  it.each([
+    ['keeps records longer', { jobs, preset: 'ScientificCompliance' }],
+    ['gives it other resources', { ...slow, runner: { resources: { limits: { memory: '1Gi' } } } }],
+    ['is suspended', { ...slow, suspend: true }],
+    ['is Stalled', { ...slow, timeZone: 'Mars/Olympus' }],
+    ['no longer has that job', { jobs: [jobs[1]], preset: 'Development' }],
+  ])('goes when the policy %s', async (_, spec) => {
+    const { name } = await waiting();
+    await policies.apply('smartem', spec, { [runRequestedAtAnnotation]: '1' });
+    await gone();
+    await hasEvent('JobDeleted');
+    await policies.statusOf('smartem', 'no run', (status) => status.jobs!.every(({ active }) => active === 0));
+    expect(name).toMatch(/^smartem-heartbeat-/);
+  });
+
+  it('frees its job at once for another', async () => {
+    const { name } = await waiting();
+    await policies.apply('smartem', { jobs }, { [runRequestedAtAnnotation]: '2' });
+    await eventually('the other Job', async () => {
+      const names = await jobNames();
+      return names.length === 1 && names[0] !== name;
+    });
+  });
+
+  it('stays when what changes does not concern it, and so does one that has started', async () => {
+    const { name, uid } = await waiting();
+    await policies.apply('smartem', { ...slow, schedule: '0 5 * * *', history: { runs: 3 } });
+    await policies.settled('smartem', 'Ready', 'True');
+    expect((await client.get(resources.jobs, { namespace, name })).metadata.uid).toBe(uid);
+
+    const pod = await eventually('its Pod', async () => (await client.list(resources.pods, { namespace })).items[0]);
+    const running = { name: 'runner', image: 'x', imageID: 'x', ready: true, restartCount: 0, state: { running: {} } };
+    await cluster.core.patchNamespacedPodStatus(
+      { namespace, name: pod.metadata.name, body: { status: { phase: 'Running', containerStatuses: [running] } } },
+      setHeaderOptions('Content-Type', PatchStrategy.MergePatch),
+    );
+    await policies.apply('smartem', { ...slow, suspend: true });
+    await policies.settled('smartem', 'Ready', 'True');
+    expect((await client.get(resources.jobs, { namespace, name })).metadata.uid).toBe(uid);
   });
 });
 

@@ -8,7 +8,6 @@ const running = jobOfRun('n1');
 const failed = jobOfRun('n1', { ended: { type: 'Failed', reason: 'BackoffLimitExceeded', message: 'has failed' } });
 
 const waiting = (reason: string, message?: string) => podWith({ waiting: { reason, message } });
-const deleteTheJob = 'After a change of the policy or the controller, delete Job n1: it keeps its old Pod template';
 const notStarted = (pod: Pod) => whyNotStarted({ job: running, pods: [pod], events: [] }, now);
 const refused = (message: string) => whyNotStarted({ job: running, pods: [], events: [failedCreate(message)] }, now);
 const ended = (terminated: object, status = {}) =>
@@ -19,7 +18,7 @@ describe('a Pod that waits', () => {
     'for its image (%s): the image, and what to check',
     (reason) => {
       expect(notStarted(waiting(reason, 'words of this attempt'))).toBe(
-        `The image example.com/retention:1 cannot be pulled: check the controller's flag --image and spec.runner.imagePullSecrets; kubectl describe pod smartem-nightly-1-abcde -n lab says more. ${deleteTheJob}`,
+        `The image example.com/retention:1 cannot be pulled: check the controller's flag --image and spec.runner.imagePullSecrets; kubectl describe pod smartem-nightly-1-abcde -n lab says more`,
       );
     },
   );
@@ -77,7 +76,7 @@ describe('a Job without a Pod', () => {
       failedCreate('Error creating: webhook "a" denied', '2026-03-01T03:00:01Z'),
     ];
     expect(whyNotStarted({ job: running, pods: [], events }, now)).toBe(
-      `No Pod could be made for Job n1: webhook "b" denied. ${deleteTheJob}`,
+      `No Pod could be made for Job n1: webhook "b" denied`,
     );
   });
 

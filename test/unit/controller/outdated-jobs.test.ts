@@ -1,0 +1,73 @@
+import { describe, expect, it } from 'vitest';
+import { desiredObjects, plannedJobs, requestedJob } from '../../../src/controller/desired.ts';
+import type { Job, Policy } from '../../../src/controller/objects.ts';
+import { hasStarted, whyOutdated } from '../../../src/controller/outdated-jobs.ts';
+import { image, jobOfRun, podWith, policyWith } from '../../support/controller-objects.ts';
+
+const policy = policyWith({ preset: 'Development' });
+const requested = (of: Policy) => requestedJob(of, plannedJobs(of)[0]!, '1', image);
+/** As the CronJob controller makes it. */
+const scheduled = (of: Policy): Job => {
+  const { metadata, spec } = desiredObjects(of, image).cronJobs[0]!.spec!.jobTemplate;
+  return { ...jobOfRun('smartem-cleanup-1'), metadata: { name: 'smartem-cleanup-1', ...metadata } as never, spec };
+};
+const why = (job: Job, now: Partial<Parameters<typeof whyOutdated>[1]> = {}) =>
+  whyOutdated(job, { policy, stalled: false, runner: image, ...now });
+
+describe('a Job that has not started is outdated', () => {
+  it.each([
+    ['asked for', requested],
+    ['scheduled', scheduled],
+  ])('if its Pod would be another now, not otherwise: one %s', (_, make) => {
+    expect(why(make(policy))).toBeUndefined();
+    expect(why(make(policyWith({ preset: 'Development', history: { runs: 3 } })))).toBeUndefined();
+    expect(why(make(policyWith({ preset: 'ScientificCompliance' })))).toBe('it was made before the policy changed');
+    const resources = { limits: { memory: '1Gi' } };
+    expect(why(make(policyWith({ preset: 'Development', runner: { resources } })))).toBeDefined();
+    expect(why(make(policy), { runner: { image: 'example.com/retention:2' } })).toBeDefined();
+  });
+
+  it('whatever a webhook has made of its Pod, only if the policy differs', () => {
+    const job = requested(policy);
+    job.spec!.template.spec!.containers[0]!.image = 'mirror.example.com/retention:1';
+    expect(why(job)).toBeUndefined();
+  });
+
+  it('while the policy is suspended or Stalled, or without that job', () => {
+    expect(why(requested(policy), { stalled: true })).toBe('the policy is Stalled');
+    expect(why(requested(policy), { policy: undefined })).toBe('the policy is Stalled');
+    const suspend = policyWith({ preset: 'Development', suspend: true });
+    expect(why(requested(policy), { policy: suspend })).toBe('the policy is suspended');
+    const other = policyWith({ preset: 'Development', jobs: [{ name: 'other' }] });
+    expect(why(requested(policy), { policy: other })).toBe('the policy has that job no longer');
+  });
+});
+
+describe('a Job has started', () => {
+  const job = jobOfRun('n1');
+  const pending = (state: object, creationTimestamp?: string) =>
+    podWith(state, {
+      status: { phase: 'Pending', containerStatuses: [{ name: 'runner', state }] },
+      creationTimestamp,
+    });
+
+  it('not without a Pod, nor while it waits', () => {
+    expect(hasStarted(job, [])).toBe(false);
+    expect(hasStarted(job, [pending({ waiting: { reason: 'ImagePullBackOff' } })])).toBe(false);
+    expect(hasStarted(job, [podWith({}, { status: { phase: 'Pending', containerStatuses: undefined } })])).toBe(false);
+  });
+
+  it('when its container runs or has ended, or its Pod is gone that did', () => {
+    expect(hasStarted(job, [pending({ running: {} })])).toBe(true);
+    expect(hasStarted(job, [pending({ terminated: { exitCode: 0 } })])).toBe(true);
+    expect(hasStarted(job, [podWith({}, { status: { phase: 'Succeeded' } })])).toBe(true);
+    expect(hasStarted({ ...job, status: { uncountedTerminatedPods: { failed: ['uid'] } } }, [])).toBe(true);
+    expect(hasStarted({ ...job, status: { failed: 1 } }, [])).toBe(true);
+  });
+
+  it('by the newest Pod: one that was drained is replaced', () => {
+    const drained = podWith({}, { status: { phase: 'Failed' }, creationTimestamp: '2026-03-01T03:00:00Z' });
+    expect(hasStarted(job, [drained, pending({}, '2026-03-01T03:00:09Z')])).toBe(false);
+    expect(hasStarted(job, [drained])).toBe(true);
+  });
+});

@@ -1,0 +1,76 @@
+import { expect, it } from 'vitest';
+import { runRequestedAtAnnotation } from '../../../src/api/policy.ts';
+import { desiredObjects } from '../../../src/controller/desired.ts';
+import { parsePolicy, type StoredPolicy } from '../../../src/controller/objects.ts';
+import { Reconciler } from '../../../src/controller/reconcile.ts';
+import { image, jobOfRun } from '../../support/controller-objects.ts';
+import { silent } from '../../support/log.ts';
+import { policyManifest } from '../../support/policies.ts';
+
+const metadata = {
+  namespace: 'lab',
+  name: 'smartem',
+  uid: 'uid-1',
+  generation: 1,
+  resourceVersion: '10',
+  creationTimestamp: '2026-01-01T00:00:00Z',
+};
+const cached: StoredPolicy = { ...policyManifest('lab', 'smartem', { preset: 'Development' }), metadata };
+/** The policy as somebody changes it while it is reconciled. */
+const fresh: StoredPolicy = {
+  ...policyManifest('lab', 'smartem', { preset: 'ScientificCompliance' }),
+  metadata: { ...metadata, generation: 2, resourceVersion: '20', annotations: { [runRequestedAtAnnotation]: 'now' } },
+};
+
+it('a policy that changes while it is reconciled gets no run and no status for what it was, but another look at once', async () => {
+  const parsed = parsePolicy(cached);
+  if (!('policy' in parsed)) throw new Error(parsed.problem);
+  const { cronJobs, serviceAccount, role, roleBinding } = desiredObjects(parsed.policy, image);
+  const cronJob = { ...cronJobs[0]!, metadata: { ...cronJobs[0]!.metadata, uid: 'uid-c', resourceVersion: '5' } };
+  const job = jobOfRun('smartem-cleanup-1', {
+    job: 'cleanup',
+    ended: { type: 'Failed', reason: 'BackoffLimitExceeded' },
+  });
+  job.metadata.ownerReferences = [
+    { apiVersion: 'batch/v1', kind: 'CronJob', name: 'x', uid: 'uid-c', controller: true },
+  ];
+  const created: unknown[] = [];
+  const statuses: { observedGeneration?: number }[] = [];
+  const client = {
+    get: async () => fresh,
+    list: async () => ({ items: [], resourceVersion: '1' }),
+    create: async (_: unknown, object: unknown) => created.push(object),
+    apply: async ({ kind }: { kind: string }, object: { status?: object }) => {
+      if (kind !== 'RetentionPolicy') return { ...object, metadata: { ...cronJob.metadata, resourceVersion: '30' } };
+      if (object.status) statuses.push(object.status);
+      return fresh;
+    },
+  };
+  const holding = (object: unknown) => ({ get: () => object, list: () => [object], indexed: () => [object] });
+  const caches = {
+    policies: holding(cached),
+    cronJobs: holding(cronJob),
+    jobs: holding(job),
+    pods: { indexed: () => [] },
+    serviceAccounts: holding(serviceAccount),
+    roles: holding(role),
+    roleBindings: holding(roleBinding),
+  };
+  const reconciler = new Reconciler({
+    client,
+    caches,
+    events: { record: () => {} },
+    runner: image,
+    log: silent,
+    now: () => new Date('2026-03-01T04:00:00Z'),
+  } as never);
+  expect(await reconciler.reconcile('lab/smartem')).toEqual({ requeueAfterMs: 0 });
+  expect(created).toEqual([]);
+  expect(statuses.filter(({ observedGeneration }) => observedGeneration !== undefined)).toEqual([]);
+
+  // Then the new one counts, though the cache has not heard of it yet.
+  await reconciler.reconcile('lab/smartem');
+  const request = JSON.stringify(created);
+  expect(request).toContain('ScientificCompliance');
+  expect(request).not.toContain('Development');
+});
