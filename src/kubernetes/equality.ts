@@ -22,15 +22,6 @@ export function applyWouldChange(
   return entry?.fieldsV1 ? differs(part, live, entry.fieldsV1 as Fields, false) : stated(part).length > 0;
 }
 
-/**
- * Is every field of `desired` in `live` with the same value? Maps may hold more; lists are the same length and in
- * the same order; quantities below `limits`, `requests` and `sizeLimit` are compared by value; null, and what is
- * empty or zero where `live` has nothing, count as absent.
- */
-export function isSubset(desired: unknown, live: unknown): boolean {
-  return contains(live, desired, false);
-}
-
 /** What an apply can own: not the object's identity, and either the status or all but the status. */
 function managedPart(object: Partial<KubernetesObject> & { status?: unknown }, subresource?: 'status'): Fields {
   const { apiVersion, kind, metadata, status, ...rest } = object;
@@ -81,6 +72,11 @@ function findItem(items: unknown[], keys: Fields): unknown {
   return items.find((item) => matches(item, false)) ?? items.find((item) => matches(item, true));
 }
 
+/**
+ * Is every field of `desired` in `live` with the same value? Maps may hold more; lists are the same length and in
+ * the same order; quantities below `limits`, `requests` and `sizeLimit` are compared by value; null, and what is
+ * empty or zero where `live` has nothing, count as absent.
+ */
 function contains(live: unknown, desired: unknown, isQuantity: boolean): boolean {
   if (desired === undefined || desired === live) return true;
   if (live === undefined || live === null) return isEmpty(desired);

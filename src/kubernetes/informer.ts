@@ -39,7 +39,6 @@ export class Informer<T extends KubernetesObject> {
   readonly #backoff: Backoff;
   readonly #cache: Cache<T>;
   readonly #markSynced: () => void;
-  #hasSynced = false;
   /** Where the watch goes on; undefined when a list is needed. */
   #resourceVersion: string | undefined;
   #relistDue = 0;
@@ -59,10 +58,6 @@ export class Informer<T extends KubernetesObject> {
 
   get kind(): string {
     return this.#options.resource.kind;
-  }
-
-  hasSynced(): boolean {
-    return this.#hasSynced;
   }
 
   /** The object as last seen. Objects are shared: never change one. */
@@ -102,10 +97,7 @@ export class Informer<T extends KubernetesObject> {
     this.#resourceVersion = resourceVersion;
     // Spread over a tenth, so that informers started together do not list together for ever.
     this.#relistDue = Date.now() + this.#relistMs * (0.9 + 0.1 * Math.random());
-    if (!this.#hasSynced) {
-      this.#hasSynced = true;
-      this.#markSynced();
-    }
+    this.#markSynced();
   }
 
   async #watch(resourceVersion: string, signal: AbortSignal): Promise<void> {

@@ -35,11 +35,6 @@ export class WorkQueue {
     this.#backoff = backoff;
   }
 
-  /** How many keys are ready and wait for a worker. */
-  get depth(): number {
-    return this.#ready.size;
-  }
-
   add(key: string): void {
     if (this.#stopped || this.#dirty.has(key)) return;
     this.#dirty.add(key);

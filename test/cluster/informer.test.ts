@@ -107,8 +107,10 @@ describe('informer on a real API server', () => {
   it('waits for a CRD that is not there yet, and follows it when it comes', async () => {
     const widgets: Resource = { apiVersion: 'test.io/v1', kind: 'Widget', plural: 'widgets', namespaced: true };
     const { informer, lines } = start({ resource: widgets, backoff: { baseMs: 50, maxMs: 500 } });
+    const synced = vi.fn();
+    void informer.synced.then(synced);
     await vi.waitFor(() => expect(lines.length).toBeGreaterThan(2), soon);
-    expect(informer.hasSynced()).toBe(false);
+    expect(synced).not.toHaveBeenCalled();
     expect(lines.at(-1)?.details).toMatchObject({ kind: 'Widget', status: 404 });
 
     const crds: Resource<KubernetesObject & { spec: object }> = {

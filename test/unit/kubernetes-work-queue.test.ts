@@ -33,7 +33,6 @@ describe('work queue', () => {
   it('processes a key once however often it was added', async () => {
     const { reconcile, keys, calls } = controlled();
     for (const key of ['a', 'b', 'a', 'a']) queue.add(key);
-    expect(queue.depth).toBe(2);
     void run(reconcile);
     await settle();
     calls[0]?.finish();
@@ -41,7 +40,6 @@ describe('work queue', () => {
     calls[1]?.finish();
     await settle();
     expect(keys()).toEqual(['a', 'b']);
-    expect(queue.depth).toBe(0);
   });
 
   it('processes a key that was added meanwhile once more, and never twice at a time', async () => {
