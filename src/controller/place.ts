@@ -7,6 +7,7 @@ import type { Problem } from './conditions.ts';
 import type { Desired } from './desired.ts';
 import { type CronJob, isControlledBy, type Policy, resources } from './objects.ts';
 import type { OwnWrites } from './own-writes.ts';
+import type { Refusals } from './refusals.ts';
 
 /** The field manager of all that the controller writes but the results of runs. */
 export const fieldManager = 'retention-controller';
@@ -17,6 +18,7 @@ type Lookup = <T extends KubernetesObject>(resource: Resource<T>, ref: ObjectRef
 export interface PlaceContext {
   client: Client;
   ownWrites: OwnWrites;
+  refusals: Refusals;
   /** Finds what the caches know. */
   lookup: Lookup;
   /** Told of each change that was made. */
@@ -70,13 +72,19 @@ export async function place(
   }
   const differs = ({ object, live }: Wanted) => !live || applyWouldChange(object, live, { fieldManager });
   const changes = wanted.filter(differs);
-  // All CronJobs are tried first, so that nothing is half done when one of several is refused.
-  const tried = changes.length > 1 ? changes.filter(({ object }) => object.kind === 'CronJob') : [];
-  for (const change of tried) await apply(context, change, { dryRun: true });
-
-  const inPlace: KubernetesObject[] = [];
-  for (const item of wanted) inPlace.push(differs(item) ? await apply(context, item) : item.live!);
-  return inPlace.slice(objects.length - cronJobs.length) as CronJob[];
+  const refused = context.refusals.of(owner, changes);
+  if (refused) throw new StalledError(refused);
+  try {
+    // All CronJobs are tried first, so that nothing is half done when one of several is refused.
+    const tried = changes.length > 1 ? changes.filter(({ object }) => object.kind === 'CronJob') : [];
+    for (const change of tried) await apply(context, change, { dryRun: true });
+    const inPlace: KubernetesObject[] = [];
+    for (const item of wanted) inPlace.push(differs(item) ? await apply(context, item) : item.live!);
+    return inPlace.slice(objects.length - cronJobs.length) as CronJob[];
+  } catch (error) {
+    if (error instanceof StalledError) context.refusals.remember(owner, changes, error.problem);
+    throw error;
+  }
 }
 
 /**

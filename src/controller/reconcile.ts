@@ -30,6 +30,7 @@ import { fieldManager, type PlaceContext } from './place.ts';
 import { placement } from './placement.ts';
 import { jobOf, type RunnerImage } from './pod.ts';
 import { jobNames, policyStatus } from './policy-status.ts';
+import { Refusals } from './refusals.ts';
 import { eventsOf, forgetJobs, reportForRuns } from './report.ts';
 import { ageOf, podGraceMs, requeueAfterMs } from './requeue.ts';
 import { handleRequest } from './run-now.ts';
@@ -63,9 +64,11 @@ export function policyKey({ metadata }: KubernetesObject): string {
 export class Reconciler {
   readonly #options: ReconcilerOptions;
   readonly #ownWrites = new OwnWrites();
+  readonly #refusals: Refusals;
 
   constructor(options: ReconcilerOptions) {
     this.#options = options;
+    this.#refusals = new Refusals(options.now);
   }
 
   /** Reconciles the policy of this key; throws what should be tried again with backoff, after the status says so. */
@@ -163,6 +166,7 @@ export class Reconciler {
     return {
       client,
       ownWrites: this.#ownWrites,
+      refusals: this.#refusals,
       lookup: <T extends KubernetesObject>({ kind }: Resource<T>, ref: ObjectRef) => {
         const cached = readers[kind]?.get(ref) as T | undefined;
         return cached && this.#ownWrites.newest(cached);

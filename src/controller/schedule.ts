@@ -3,11 +3,28 @@ import { Cron } from 'croner';
 /** The next `count` times after `after`; none where the schedule cannot be read. The API server alone judges schedules. */
 function nextTimes(schedule: string, timeZone: string, after: Date, count: number): Date[] {
   try {
-    const cron = new Cron(schedule, { timezone: timeZone, mode: '5-part', sloppyRanges: true, paused: true });
+    const cron = new Cron(withShortSteps(schedule), {
+      timezone: timeZone,
+      mode: '5-part',
+      sloppyRanges: true,
+      paused: true,
+    });
     return cron.nextRuns(count, after);
   } catch {
     return [];
   }
+}
+
+/** How many values a field can have: minute, hour, day of the month, month, day of the week. */
+const fieldSizes = [60, 24, 31, 12, 7];
+
+/** To Kubernetes a step as long as the field, or longer, means its first value; croner refuses the longer ones. */
+function withShortSteps(schedule: string): string {
+  const fields = schedule.trim().split(/\s+/);
+  if (fields.length !== fieldSizes.length) return schedule;
+  const shorten = (field: string, size: number) =>
+    field.replace(/\/(\d+)/g, (_, step: string) => `/${Math.min(Number(step), size)}`);
+  return fields.map((field, index) => shorten(field, fieldSizes[index]!)).join(' ');
 }
 
 /** When a schedule fires next after `after`; only shown, since the CronJob keeps the time. */

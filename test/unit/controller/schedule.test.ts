@@ -22,6 +22,18 @@ describe('the next run', () => {
   );
 
   it.each([
+    ['*/90 * * * *', '2026-01-01T13:00:00Z'],
+    ['5/90 * * * *', '2026-01-01T12:05:00Z'],
+    ['10-20/1000 * * * *', '2026-01-01T12:10:00Z'],
+    ['0 */25 * * *', '2026-01-02T00:00:00Z'],
+    ['0 0 */40 * *', '2026-02-01T00:00:00Z'],
+    ['0 0 1 */13 *', '2027-01-01T00:00:00Z'],
+    ['0 0 * * MON/9', '2026-01-05T00:00:00Z'],
+  ])('has the first value only of a field whose step is longer than it, as to Kubernetes: %s', (cron, next) => {
+    expect(nextRun(cron, 'UTC', at('2026-01-01T12:00:00Z'))).toEqual(at(next));
+  });
+
+  it.each([
     ['six fields', '0 0 3 * * *', 'UTC'],
     ['nonsense', 'every night', 'UTC'],
     ['a day that never comes', '0 0 31 2 *', 'UTC'],
