@@ -99,7 +99,7 @@ export function podTemplate(
       ...(runner.tolerations && { tolerations: runner.tolerations }),
       ...(runner.affinity && { affinity: runner.affinity as PodSpec['affinity'] }),
       ...(runner.priorityClassName && { priorityClassName: runner.priorityClassName }),
-      ...(runner.imagePullSecrets && { imagePullSecrets: runner.imagePullSecrets }),
+      ...(runner.imagePullSecrets?.length ? { imagePullSecrets: runner.imagePullSecrets } : {}),
       ...(runner.runtimeClassName && { runtimeClassName: runner.runtimeClassName }),
       containers: [
         {
