@@ -53,6 +53,10 @@ async function applyAll(): Promise<void> {
   await policies.apply('fine', { schedule: '*/30 * * * *', statistics: { schedule: '@hourly' }, runner });
   await policies.apply('suspended', { database: { secretRef: { name: 'a' } }, suspend: true });
   await policies.apply('overlapping');
+  const turned = { database: { secretRef: { name: 'd' } } };
+  await policies.apply('turned-bad', turned);
+  await policies.settled('turned-bad', 'Ready', 'True');
+  await policies.apply('turned-bad', { ...turned, timeZone: 'Mars/Olympus' });
   await policies.apply('badly-scheduled', { database: { secretRef: { name: 'b' } }, schedule: '61 * * * *' });
   await client.apply(
     resources.serviceAccounts,
@@ -68,26 +72,27 @@ async function applyAll(): Promise<void> {
   );
   await policies.statusOf('fine', 'its run', ({ lastRun }) => lastRun);
   await policies.settled('suspended', 'Ready', 'True');
-  for (const name of ['overlapping', 'badly-scheduled', 'conflict']) await policies.settled(name, 'Stalled', 'True');
+  for (const name of ['overlapping', 'turned-bad', 'badly-scheduled', 'conflict'])
+    await policies.settled(name, 'Stalled', 'True');
 }
 
 it('policies that are settled get no write at all over several resyncs, nor when the controller starts again', async () => {
   await start();
   await applyAll();
-  await eventually(
-    'the last Events to be written',
-    async () => (await writesOverResyncs()).filter(isReal).length === 0,
-  );
-  expect((await writesOverResyncs()).filter(isReal)).toEqual([]);
+  await eventually('the last Events to be written', async () => (await writesOverResyncs()).length === 0);
+  expect(await writesOverResyncs()).toEqual([]);
 
   await controller!.stop();
   const before = proxy.writes().length;
   await start();
   await writesOverResyncs();
-  expect(proxy.writes().slice(before).filter(isReal)).toEqual([]);
+  // A controller that starts has to ask once why a schedule is refused: that changes nothing.
+  const refused = ({ 0: method, 1: path }: string[]) => `${method} ${path!.replace(/^.*\/|\?.*$/g, '')}`;
+  expect(
+    proxy
+      .writes()
+      .slice(before)
+      .map((write) => refused(write.split(' ')))
+      .sort(),
+  ).toEqual(['PATCH badly-scheduled-cleanup', 'PATCH turned-bad-cleanup']);
 });
-
-/** A schedule that was refused is tried again, and refused again: that changes nothing. */
-function isReal(write: string): boolean {
-  return !write.includes('/cronjobs/badly-scheduled-cleanup');
-}
