@@ -19,7 +19,11 @@ const seconds = z.number().min(0);
 
 const operationResultSchema = z.object({
   name: z.enum(cleanupOperations),
-  cutoff: z.string().max(40).optional().describe('Rows strictly older than this instant were due.'),
+  cutoff: z
+    .string()
+    .max(40)
+    .optional()
+    .describe('Rows strictly older than this were due, in the type and time zone of the column they are counted by.'),
   closed: rows.optional().describe('Connections closed as timed out.'),
   archived: rows.optional().describe('Rows whose content was replaced by a note that it is archived.'),
   deleted: rows.optional().describe('Rows deleted.'),

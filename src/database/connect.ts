@@ -88,6 +88,9 @@ function explain(config: DatabaseConfig, error: NodeJS.ErrnoException): string {
   if (code === '28P01' || code === '28000') {
     return `the server at ${at} refused the login of user "${config.user}" (${error.message}); check user and password in ${config.source}`;
   }
+  if (/client password must be a (non-empty )?string/.test(error.message)) {
+    return `the server at ${at} asks user "${config.user}" for a password, and ${config.source} has none (by hand: PGPASSWORD)`;
+  }
   if (code === '3D000') return `the server at ${at} has no database "${config.database}"; check ${config.source}`;
   if (/does not support SSL/.test(error.message)) {
     return `the server at ${at} offers no TLS; turn it on there, or set the TLS mode to disable (spec.database.tls.mode, or sslmode) if plain text is intended`;
@@ -96,7 +99,8 @@ function explain(config: DatabaseConfig, error: NodeJS.ErrnoException): string {
     return `the certificate of ${at} is for other names than ${config.host}; connect by a name it holds, or set the TLS mode to verify-ca`;
   }
   if (untrusted.has(code)) {
-    return `the certificate of ${at} is not signed by the CA that was given (${code}); give the CA that signed it (spec.database.tls.caSecretRef, or sslrootcert)`;
+    const by = config.tls.ca === undefined ? 'a public CA, and no other was given' : 'the CA that was given';
+    return `the certificate of ${at} is not signed by ${by} (${code}); give the CA that signed it (spec.database.tls.caSecretRef, sslrootcert or PGSSLROOTCERT)`;
   }
   if (code === 'CERT_HAS_EXPIRED') return `the certificate of ${at} has expired; renew it on the server`;
   return `connecting to ${at} failed: ${error.message}${code === '' || error.message.includes(code) ? '' : ` (${code})`}`;

@@ -27,13 +27,12 @@ export async function startDemoDatabase(): Promise<DemoDatabase> {
   const server = await step('starting PostgreSQL with TLS', startTlsPostgres);
   try {
     await withClient(server.adminUrl, (client) => client.query('create database smartem'));
-    const adminUrl = databaseUrl(server.adminUrl, 'smartem');
+    // The certificate is for this name, not for 127.0.0.1.
+    const adminUrl = databaseUrl(server.adminUrl, 'smartem').replace('@127.0.0.1:', '@localhost:');
     await step('loading 20,000 instructions, their sessions, connections and acknowledgements', () =>
       withClient(adminUrl, fill),
     );
     const runnerUrl = new URL(adminUrl);
-    // The certificate is for this name, not for 127.0.0.1.
-    runnerUrl.hostname = 'localhost';
     runnerUrl.username = role;
     runnerUrl.password = encodeURIComponent(password);
     return {

@@ -2,7 +2,7 @@ import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, open, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ChildProcesses } from '../support/child-processes.ts';
 import { type ControlPlane, startControlPlane } from '../support/kubernetes/control-plane.ts';
@@ -83,23 +83,24 @@ async function startController(cluster: ControlPlane, kubectl: StrictKubectl): P
   );
   const children = new ChildProcesses(folder);
   stops.push(() => children.close());
-  const logFile = join(folder, 'controller.log');
-  const log = await open(logFile, 'w');
+  controllerLog = join(folder, 'controller.log');
+  const log = await open(controllerLog, 'w');
   const controller = children.spawn(process.execPath, ['src/main.ts', 'controller', '--image', image], {
     env: { PATH: process.env.PATH, KUBECONFIG: kubeconfig },
     stdio: ['ignore', log.fd, log.fd],
   });
   await log.close();
-  failWith(controller, logFile);
+  failWith(controller);
 }
 
-function failWith(controller: ChildProcess, logFile: string): void {
+function failWith(controller: ChildProcess): void {
   void once(controller, 'exit').then(([code]) => {
     if (!interrupted.signal.aborted && !finished)
-      interrupted.abort(new Error(`the controller ended with ${code}; see ${logFile}`));
+      interrupted.abort(new Error(`the controller ended with ${code}; see ${controllerLog}`));
   });
 }
 let finished = false;
+let controllerLog = '';
 
 async function applyPolicy(database: DemoDatabase, kubectl: StrictKubectl): Promise<void> {
   await kubectl(['create', 'namespace', 'smartem']);
@@ -147,8 +148,15 @@ async function runNow(job: string, kubectl: StrictKubectl): Promise<void> {
 }
 
 async function keepRunning(cluster: ControlPlane, database: DemoDatabase): Promise<void> {
+  const caFile = join(dirname(cluster.kubeconfigPath), 'database-ca.crt');
+  await writeFile(caFile, database.ca);
   process.stdout.write(
-    `export KUBECONFIG=${cluster.kubeconfigPath}\nexport DATABASE_URL='${database.adminUrl}'\n\nIt runs on until Ctrl-C.\n`,
+    `export KUBECONFIG=${cluster.kubeconfigPath}
+export DATABASE_URL='${database.adminUrl}' PGSSLROOTCERT=${caFile}
+
+The controller's log is ${controllerLog}. Runner Pods are plain processes here: kubectl logs has nothing of them.
+It runs on until Ctrl-C.
+`,
   );
   await once(interrupted.signal, 'abort');
 }

@@ -78,7 +78,9 @@ describe('TLS', () => {
   test.each(['verify-full', 'verify-ca'] as const)('%s refuses a certificate of another CA', async (mode) => {
     const sentence = /^the certificate of localhost:\d+ is not signed by the CA that was given .* give the CA/;
     expect(await outcome(localhost(), mode, wrongCa)).toMatch(sentence);
-    expect(await outcome(localhost(), mode)).toMatch(sentence);
+    expect(await outcome(localhost(), mode)).toMatch(
+      /is not signed by a public CA, and no other was given .* give the CA/,
+    );
   });
 
   test('verify-full refuses a certificate for another name, verify-ca takes it', async () => {
@@ -175,6 +177,12 @@ describe('TLS', () => {
 
 describe('a connection that cannot be made', () => {
   const server = () => uri(inject('postgres').adminUrl, { sslmode: 'disable' });
+
+  test('for no password says where one can be given', async () => {
+    expect(await outcome(uri(server(), { password: '' }))).toMatch(
+      /asks user "postgres" for a password, and --database-url has none \(by hand: PGPASSWORD\)$/,
+    );
+  });
 
   test('for a wrong password names server, user and where both were said', async () => {
     expect(await outcome(uri(server(), { password }))).toMatch(
