@@ -9,8 +9,11 @@ import type { KubernetesObject, Resource } from '../kubernetes/types.ts';
 
 const policies: Resource<KubernetesObject & { status?: object }> = { apiVersion, kind, plural, namespaced: true };
 
-/** Answers that no second try changes: no right, no such policy any more, another policy of that name, refused content. */
-const final = new Set([400, 401, 403, 404, 409, 422]);
+/**
+ * Answers that no second try changes: no such policy any more, another policy of that name, refused content. A right that
+ * is missing is not one: an API server that has just started does not know all roles yet.
+ */
+const final = new Set([400, 404, 409, 422]);
 const requestTimeoutMs = 5_000;
 
 /** How long a report is tried; times in milliseconds. */

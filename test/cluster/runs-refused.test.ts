@@ -63,7 +63,8 @@ test.concurrent('a Pod that Pod Security refuses: said, and cleared with the pol
   expect(await runs.pods(id)).toEqual([]);
 
   await runs.patchSpec('lax', { runner: null });
-  await runs.kubectl(['delete', 'job', id]);
+  // The Job that could never start goes with the spec that it was made from.
+  await runs.kubectl(['wait', '--for=delete', `job/${id}`, '--timeout=60s']);
   await expectSuccess(runs, 'lax');
 });
 

@@ -331,13 +331,13 @@ describe('the report to the API server', () => {
     });
   });
 
-  test.each([503, 429])('is tried again after %i', async (code) => {
+  test.each([401, 403, 429, 503])('is tried again after %i', async (code) => {
     api.answers.push(code, code);
     expect(await runRunner({ api })).toMatchObject({ exitCode: 0, result: 'Succeeded' });
     expect(api.requests).toHaveLength(3);
   });
 
-  test.each([403, 404, 409])(
+  test.each([404, 409, 422])(
     'is not tried again after %i, and the exit code stays that of the result',
     async (code) => {
       api.answers.push(code);
