@@ -3,16 +3,9 @@ import type { Client } from '../kubernetes/client.ts';
 import type { EventRecorder } from '../kubernetes/events.ts';
 import { plannedJobs, templateHash, templateHashAnnotation } from './desired.ts';
 import { containerStatus, newestPod } from './diagnosis.ts';
-import {
-  isControlledBy,
-  isFinished,
-  type Job,
-  type Pod,
-  type Policy,
-  resources,
-  type StoredPolicy,
-} from './objects.ts';
+import { isFinished, type Job, type Pod, type Policy, resources, type StoredPolicy } from './objects.ts';
 import { jobOf, type RunnerImage } from './pod.ts';
+import { podsOf } from './report.ts';
 
 export interface Wanted {
   /** Undefined where the stored spec is not valid. */
@@ -63,16 +56,9 @@ export async function deleteOutdated(
       left.push(job);
       continue;
     }
-    const { namespace, name, uid } = job.metadata;
+    const { name, uid } = job.metadata;
     try {
-      // A Pod's cache may lag behind its Job's.
-      const labelSelector = `batch.kubernetes.io/job-name=${name}`;
-      const { items } = await client.list(resources.pods, { namespace, labelSelector });
-      const started = hasStarted(
-        job,
-        items.filter((pod) => isControlledBy(pod, uid!)),
-      );
-      if (started) {
+      if (hasStarted(job, await podsOf(client, job))) {
         left.push(job);
         continue;
       }

@@ -47,11 +47,15 @@ function isRemembered(entry: JobStatus | undefined): boolean {
 }
 
 async function evidenceOf(client: Client, job: Job): Promise<JobEvidence> {
-  const { namespace, name, uid } = job.metadata;
-  const labelSelector = `batch.kubernetes.io/job-name=${name}`;
-  const { items } = await client.list(resources.pods, { namespace, labelSelector });
-  const pods: Pod[] = items.filter((pod) => isControlledBy(pod, uid!));
+  const pods = await podsOf(client, job);
   return { job, pods, events: pods.length > 0 ? [] : await eventsOf(client, job) };
+}
+
+/** A Job's Pods, read anew: a Pod's cache may lag behind its Job's. */
+export async function podsOf(client: Client, { metadata }: Job): Promise<Pod[]> {
+  const labelSelector = `batch.kubernetes.io/job-name=${metadata.name}`;
+  const { items } = await client.list(resources.pods, { namespace: metadata.namespace, labelSelector });
+  return items.filter((pod) => isControlledBy(pod, metadata.uid!));
 }
 
 /** The Events about a Job: all there is of one whose Pods are refused. */
