@@ -12,6 +12,7 @@ export interface Ended {
 }
 
 export interface RetentionProcess {
+  pid: number | undefined;
   /** What it has written to standard error so far. */
   stderr(): string;
   kill(signal: NodeJS.Signals): void;
@@ -38,6 +39,7 @@ export class RetentionProcesses {
       });
     }
     return {
+      pid: child.pid,
       stderr: () => texts.stderr,
       kill: (signal) => void child.kill(signal),
       closeStdout: () => void child.stdout!.destroy(),

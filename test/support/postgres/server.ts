@@ -22,6 +22,8 @@ export interface PostgresOptions {
   log?: (line: string) => void;
   /** Asks for a local server with this certificate, whatever else could be used. */
   tls?: ServerTls;
+  /** Asks for a local server with these settings in place of the tests' own, which give up durability. */
+  settings?: Record<string, string>;
 }
 
 /** A running server for tests and demo. */
@@ -32,6 +34,8 @@ export interface PostgresServer {
   version: string;
   /** Where it came from, in words for people. */
   source: string;
+  /** Stops and starts it again; there for a local server. */
+  restart?(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -84,10 +88,11 @@ export async function withClient<T>(url: string, use: (client: Client) => Promis
 
 async function start(options: PostgresOptions): Promise<StartedServer> {
   const choice = process.env.TEST_POSTGRES;
-  if (!options.tls && process.env.TEST_DATABASE_URL) {
+  const local = options.tls !== undefined || options.settings !== undefined;
+  if (!local && process.env.TEST_DATABASE_URL) {
     return { adminUrl: process.env.TEST_DATABASE_URL, source: 'TEST_DATABASE_URL', stop: async () => {} };
   }
-  if (!options.tls && (choice === undefined || choice === 'container') && (await engineWithImage())) {
+  if (!local && (choice === undefined || choice === 'container') && (await engineWithImage())) {
     try {
       return await startContainer(testSettings, options.log);
     } catch (error) {
@@ -121,10 +126,11 @@ async function startLocal(found: string, source: string, options: PostgresOption
     const data = join(folder, 'data');
     const password = randomBytes(12).toString('hex');
     await initialise(binaries, folder, password, owner);
-    const settings = { ...testSettings, ...(options.tls ? tlsSettings(data, options.tls, owner) : {}) };
+    const tls = options.tls ? tlsSettings(data, options.tls, owner) : {};
     const port = await freePort();
-    const stop = await run(binaries, folder, { ...settings, port: String(port) }, owner, options.log);
-    return { adminUrl: `postgres://postgres:${password}@127.0.0.1:${port}/postgres`, source, stop };
+    const settings = { ...testSettings, ...options.settings, ...tls, port: String(port) };
+    const running = await run(binaries, folder, settings, owner, options.log);
+    return { adminUrl: `postgres://postgres:${password}@127.0.0.1:${port}/postgres`, source, ...running };
   } catch (error) {
     rmSync(folder, { recursive: true, force: true });
     throw error;
@@ -157,38 +163,47 @@ function tlsSettings(data: string, tls: ServerTls, owner: Owner): Record<string,
   return { ssl: 'on', ssl_cert_file: 'server.cert', ssl_key_file: 'server.key', ssl_ca_file: 'server.ca' };
 }
 
-/** Starts `postgres` and waits until it is ready; returns the function that stops it and removes its folder. */
+/** Starts `postgres` and waits until it is ready; `stop` also removes its folder. */
 async function run(
   binaries: string,
   folder: string,
   settings: Record<string, string>,
   owner: Owner,
   log: PostgresOptions['log'],
-): Promise<() => Promise<void>> {
+): Promise<Pick<StartedServer, 'restart' | 'stop'>> {
   const own = {
     listen_addresses: '127.0.0.1',
     unix_socket_directories: '',
     dynamic_shared_memory_type: 'mmap', // in the data folder, which goes even when the server is killed
   };
+  const flags = Object.entries({ ...settings, ...own }).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
   const children = new ChildProcesses(folder);
-  const child = children.spawn(
-    join(binaries, 'postgres'),
-    [
-      '-D',
-      join(folder, 'data'),
-      ...Object.entries({ ...settings, ...own }).flatMap(([name, value]) => ['-c', `${name}=${value}`]),
-    ],
-    { ...owner, cwd: folder, env: { ...process.env, LC_ALL: 'C' }, stdio: ['ignore', 'ignore', 'pipe'] },
-  );
-  try {
+  const launch = async () => {
+    const child = children.spawn(join(binaries, 'postgres'), ['-D', join(folder, 'data'), ...flags], {
+      ...owner,
+      cwd: folder,
+      env: { ...process.env, LC_ALL: 'C' },
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
     await ready(child, log);
+    return child;
+  };
+  let child: ChildProcess;
+  try {
+    child = await launch();
   } catch (error) {
     await children.close();
     throw error;
   }
-  return async () => {
-    await stopProcess(child, 'SIGINT');
-    await children.close();
+  return {
+    async restart() {
+      await stopProcess(child, 'SIGINT', 120_000); // a durable server first writes what it has in memory
+      child = await launch();
+    },
+    async stop() {
+      await stopProcess(child, 'SIGINT');
+      await children.close();
+    },
   };
 }
 
