@@ -1,5 +1,5 @@
 # Every target installs what it needs from the lock file; nothing else is set up by hand.
-.PHONY: install check test demo generate
+.PHONY: install check test demo bench generate
 
 install: node_modules/.package-lock.json
 
@@ -18,3 +18,7 @@ demo: install
 
 generate: install
 	npm run -s generate
+
+# SIZE (XS, S, M, L; several with commas), SCENARIO and ROUNDS choose; without them S and M, and M shuffled.
+bench: install
+	npm run -s bench -- $(if $(SIZE),--size $(SIZE)) $(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SHUFFLED),--shuffled) $(if $(OUTPUT),--output $(OUTPUT))

@@ -1,0 +1,90 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { apiVersion, kind } from '../../../src/api/policy.ts';
+import { type RunResult, runResultSchema } from '../../../src/api/run-result.ts';
+import { cleanupOperations } from '../../../src/api/spec.ts';
+import { RetentionProcesses } from '../../support/retention-process.ts';
+import { watchMemory } from '../memory.ts';
+import type { Cleanup, Contender } from './contender.ts';
+
+/** How a process of the runner went. */
+interface RunnerRun {
+  result: RunResult;
+  processSeconds: number;
+  /** Undefined where the system does not tell. */
+  peakMemoryBytes: number | undefined;
+}
+
+/** This program as processes of their own, by the policy Development with a guard that lets all pass. */
+export interface Runner {
+  contender: Contender;
+  /** One full cleanup, with more of the policy's spec. `started` is called when the process has been started. */
+  cleanUp(url: string, spec?: object, started?: (stop: () => void) => void): Promise<RunnerRun>;
+  close(): Promise<void>;
+}
+
+export async function startRunner(): Promise<Runner> {
+  const folder = await mkdtemp(join(tmpdir(), 'retention-bench-'));
+  const processes = new RetentionProcesses();
+
+  async function cleanUp(url: string, spec: object = {}, started?: (stop: () => void) => void): Promise<RunnerRun> {
+    const file = join(folder, 'policy.yaml');
+    await writeFile(file, JSON.stringify(policy(spec)));
+    const start = performance.now();
+    const child = processes.start(['cleanup', '--file', file, '--database-url', withoutTls(url), '--output', 'json']);
+    const memory = watchMemory(child.pid);
+    started?.(() => child.kill('SIGTERM'));
+    const { exitCode, stdout, stderr } = await child.ended;
+    const processSeconds = (performance.now() - start) / 1000;
+    const peakMemoryBytes = memory.stop();
+    if (stdout === '') throw new Error(`the runner ended with ${exitCode}: ${stderr}`);
+    return { result: runResultSchema.parse(JSON.parse(stdout)), processSeconds, peakMemoryBytes };
+  }
+
+  return {
+    cleanUp,
+    contender: {
+      name: 'runner',
+      run: async (url) => figuresOf(await cleanUp(url, { limits: { maxDuration: '24h' } })),
+    },
+    async close() {
+      await processes.close();
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+function policy(spec: object) {
+  return {
+    apiVersion,
+    kind,
+    metadata: { name: 'bench', namespace: 'bench' },
+    spec: {
+      preset: 'Development',
+      database: { secretRef: { name: 'bench' } },
+      schedule: '0 0 1 1 *',
+      guard: { maxRowsPerRun: 1_000_000_000_000, maxPercentOfTable: 100 },
+      ...spec,
+    },
+  };
+}
+
+function withoutTls(url: string): string {
+  const target = new URL(url);
+  target.searchParams.set('sslmode', 'disable');
+  return target.href;
+}
+
+function figuresOf({ result, processSeconds, peakMemoryBytes }: RunnerRun): Cleanup {
+  if (result.result !== 'Succeeded') throw new Error(`the runner's result: ${JSON.stringify(result)}`);
+  const operations = Object.fromEntries(
+    cleanupOperations.map((name) => {
+      const operation = result.operations.find((one) => one.name === name);
+      if (operation === undefined) throw new Error(`the runner did not do ${name}: ${JSON.stringify(result)}`);
+      const { closed = 0, archived = 0, deleted = 0, durationSeconds } = operation;
+      return [name, { rows: closed + archived + deleted, seconds: durationSeconds }];
+    }),
+  ) as Cleanup['operations'];
+  return { operations, seconds: result.durationSeconds, processSeconds, peakMemoryBytes };
+}

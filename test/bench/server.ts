@@ -1,0 +1,87 @@
+import type { Client } from 'pg';
+import { databaseUrl, startPostgres, withClient } from '../support/postgres/server.ts';
+
+/** Durable as in production, and large enough that no checkpoint for want of room falls into a run. */
+const settings = {
+  fsync: 'on',
+  synchronous_commit: 'on',
+  full_page_writes: 'on',
+  shared_buffers: '1GB',
+  max_wal_size: '8GB',
+};
+
+/** The settings that a report names. */
+const namedSettings = [
+  ...Object.keys(settings),
+  'checkpoint_timeout',
+  'wal_level',
+  'wal_compression',
+  'work_mem',
+  'random_page_cost',
+  'autovacuum',
+  'max_parallel_workers_per_gather',
+];
+
+/** A server of the bench's own, with one template per kind of data. */
+export interface BenchServer {
+  version: string;
+  source: string;
+  /** What the settings that matter say, by name. */
+  settings: Record<string, string>;
+  /** A database that `fill` fills once, as a template for `clone`. */
+  createTemplate(name: string, fill: (client: Client) => Promise<void>): Promise<void>;
+  /**
+   * A new copy of a template, in which `prepare` may change something. Then all is written to disk and the server
+   * started anew: no buffers, no dirty pages, no statistics of earlier rounds.
+   */
+  clone(template: string, prepare?: (client: Client) => Promise<void>): Promise<string>;
+  drop(url: string): Promise<void>;
+  stop(): Promise<void>;
+}
+
+export async function startBenchServer(): Promise<BenchServer> {
+  const server = await startPostgres({ settings });
+  const restart = server.restart;
+  if (restart === undefined) throw new Error(`${server.source} cannot be started anew`);
+  const { adminUrl, version, source, stop } = server;
+  const asAdmin = (work: (admin: Client) => Promise<unknown>) => withClient(adminUrl, work);
+  let clones = 0;
+  return {
+    version,
+    source,
+    settings: await withClient(adminUrl, readSettings),
+    stop,
+    async createTemplate(name, fill) {
+      await asAdmin((admin) => admin.query(`create database ${admin.escapeIdentifier(name)} template template0`));
+      await withClient(databaseUrl(adminUrl, name), async (client) => {
+        await fill(client);
+        await client.query('vacuum analyze');
+        await client.query('checkpoint');
+      });
+    },
+    async clone(template, prepare) {
+      clones += 1;
+      const name = `bench_${clones}`;
+      const url = databaseUrl(adminUrl, name);
+      await asAdmin((admin) =>
+        admin.query(`create database ${name} template ${admin.escapeIdentifier(template)} strategy file_copy`),
+      );
+      if (prepare !== undefined) await withClient(url, prepare);
+      await asAdmin((admin) => admin.query('checkpoint'));
+      await restart();
+      return url;
+    },
+    async drop(url) {
+      const name = new URL(url).pathname.slice(1);
+      await asAdmin((admin) => admin.query(`drop database ${admin.escapeIdentifier(name)} with (force)`));
+    },
+  };
+}
+
+async function readSettings(client: Client): Promise<Record<string, string>> {
+  const { rows } = await client.query<{ name: string; setting: string }>(
+    `select name, current_setting(name) as setting from pg_settings where name = any($1) order by name`,
+    [namedSettings],
+  );
+  return Object.fromEntries(rows.map(({ name, setting }) => [name, setting]));
+}
