@@ -1,6 +1,13 @@
 import { createHash } from 'node:crypto';
 import type { ClientBase } from 'pg';
-import { functions, insertAcknowledgements, insertConnections, insertInstructions, insertSessions } from './rows.ts';
+import {
+  functions,
+  insertAcknowledgements,
+  insertConnections,
+  insertInstructions,
+  insertSessions,
+  placeInstructions,
+} from './rows.ts';
 
 export interface GenerateOptions {
   /** Same seed, sizes and `now`: same rows. Data of different seeds can share a database. */
@@ -16,6 +23,9 @@ export interface GenerateOptions {
   /** The instant that ages count from, as PostgreSQL reads it; the database's clock by default. */
   now?: string;
 }
+
+/** Instructions made at a time; their payloads stay in the server's memory. */
+const slice = 100_000;
 
 /** Rows made, per table. */
 export interface GeneratedCounts {
@@ -39,13 +49,19 @@ export async function generate(client: ClientBase, options: GenerateOptions = {}
   try {
     await client.query(functions);
     const clock = await client.query<{ now: string }>(`select coalesce($1::timestamptz, now())::text as now`, [now]);
-    const common = [seed, clock.rows[0]?.now, ageDays, shuffled, sessions];
+    const common = [seed, clock.rows[0]?.now, ageDays, sessions];
     const counts = {
-      sessions: await insert(insertSessions, common),
-      instructions: await insert(insertInstructions, [...common, instructions, noise(seed)]),
-      acknowledgements: await insert(insertAcknowledgements, [seed, clock.rows[0]?.now, shuffled]),
-      connections: await insert(insertConnections, [...common, connections]),
+      sessions: await insert(insertSessions, [...common, shuffled]),
+      instructions: 0,
+      acknowledgements: 0,
+      connections: await insert(insertConnections, [...common, shuffled, connections]),
     };
+    await client.query(placeInstructions, [seed, shuffled, instructions]);
+    for (let after = 0; after < instructions; after += slice) {
+      const places = [after, after + slice];
+      counts.instructions += await insert(insertInstructions, [...common, instructions, noise(seed), ...places]);
+    }
+    counts.acknowledgements = await insert(insertAcknowledgements, [seed, clock.rows[0]?.now, shuffled]);
     await client.query('drop function pg_temp.sample(double precision, jsonb), pg_temp.draw(text, text)');
     await client.query('commit');
     await client.query('analyze agentsession, agentinstruction, agentinstructionacknowledgement, agentconnection');

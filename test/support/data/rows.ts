@@ -1,4 +1,4 @@
-// The generator's statements. Parameters: $1 seed, $2 now, $3 ageDays, $4 shuffled, $5 sessions, then each one's own;
+// The generator's statements. Parameters: $1 seed, $2 now, $3 ageDays, $4 sessions, then each one's own;
 // the acknowledgements follow from the stored instructions: $1 seed, $2 now, $3 shuffled.
 
 // draw: a number in [0, 1) that depends on nothing but its arguments. md5, since PostgreSQL's own hashes may change.
@@ -28,21 +28,22 @@ export const functions = `
   $$;
 `;
 
+// Its own parameter: $5 shuffled.
 // Session k of n covers the k-th part of the time, its instructions come from that part and the next two.
 export const insertSessions = `
   with drawn as materialized (
     select
       k,
       $1 || '-' || k as key,
-      $2::timestamp - make_interval(days => $3) * ((1 + $5 - k)::double precision / $5)
+      $2::timestamp - make_interval(days => $3) * ((1 + $4 - k)::double precision / $4)
         - interval '1 minute' - interval '1 hour' * pg_temp.draw('session start', $1 || '-' || k) as created_at,
-      $2::timestamp - make_interval(days => $3) * ((1 + $5 - k - 3)::double precision / $5)
+      $2::timestamp - make_interval(days => $3) * ((1 + $4 - k - 3)::double precision / $4)
         + interval '1 microsecond' * floor(1e6 * pg_temp.draw('session end', $1 || '-' || k)) as ended_at,
       pg_temp.draw('session status', $1 || '-' || k) as status_draw
-    from generate_series(1, $5::int) as k
+    from generate_series(1, $4::int) as k
   ), staged as materialized (
     select *, case
-      when k > $5 - 4 or status_draw < 0.05 then 'active'
+      when k > $4 - 4 or status_draw < 0.05 then 'active'
       when status_draw < 0.10 then 'inactive'
       when status_draw < 0.40 then 'ended'
       when status_draw < 0.70 then 'completed'
@@ -72,22 +73,33 @@ export const insertSessions = `
     case when status not in ('active', 'inactive') then ended_at end,
     least(ended_at, $2::timestamp)
   from staged
-  order by case when $4::boolean then pg_temp.draw('session place', key) else k end
+  order by case when $5::boolean then pg_temp.draw('session place', key) else k end
 `;
 
+// Where each instruction comes in its table: $1 seed, $2 shuffled, $3 instructions.
+export const placeInstructions = `
+  create temporary table instruction_places on commit drop as
+  select i, row_number() over (order by case when $2::boolean then pg_temp.draw('instruction place', $1 || '-' || i) end, i)
+    as place
+  from generate_series(1, $3::int) as i
+`;
+
+// Its own parameters: $5 instructions in all, $6 noise; it inserts those whose place is past $7 and not past $8.
 export const insertInstructions = `
   with drawn as materialized (
     select
       i,
+      place,
       $1 || '-' || i as key,
-      $2::timestamp - make_interval(days => $3) * ((1 + $6 - i - pg_temp.draw('instruction time', $1 || '-' || i)) / $6)
+      $2::timestamp - make_interval(days => $3) * ((1 + $5 - i - pg_temp.draw('instruction time', $1 || '-' || i)) / $5)
         as created_at,
-      1 + ((i - 1)::bigint * $5 / $6)::int - floor(3 * pg_temp.draw('instruction session', $1 || '-' || i))::int as k,
+      1 + ((i - 1)::bigint * $4 / $5)::int - floor(3 * pg_temp.draw('instruction session', $1 || '-' || i))::int as k,
       pg_temp.draw('instruction status', $1 || '-' || i) as status_draw,
       pg_temp.draw('payload', $1 || '-' || i) as payload_draw,
       pg_temp.draw('metadata', $1 || '-' || i) as metadata_draw,
       pg_temp.draw('text', $1 || '-' || i) as text_draw
-    from generate_series(1, $6::int) as i
+    from pg_temp.instruction_places
+    where place > $7 and place <= $8
   ), staged as materialized (
     select *,
       case
@@ -101,7 +113,7 @@ export const insertInstructions = `
       jsonb_build_object(
         'command', 'microscope.control.move_stage',
         'target', jsonb_build_object('x', round(payload_draw::numeric * 1000, 3), 'y', round(text_draw::numeric * 1000, 3)),
-        'recipe', encode(substr($7::bytea, 1 + floor(15000 * text_draw)::int, 200 + floor(720 * payload_draw)::int), 'hex')
+        'recipe', encode(substr($6::bytea, 1 + floor(15000 * text_draw)::int, 200 + floor(720 * payload_draw)::int), 'hex')
       ) as payload
     from drawn
   ), archived as materialized (
@@ -139,7 +151,7 @@ export const insertInstructions = `
       else pg_temp.sample(metadata_draw, jsonb_build_object('source', 'rules', 'attempt', i % 3))
     end
   from archived
-  order by case when $4::boolean then pg_temp.draw('instruction place', key) else i end
+  order by place
 `;
 
 // One in twenty comes late, up to thirty days after its instruction, and none before it or in the future.
@@ -185,13 +197,14 @@ export const insertAcknowledgements = `
   order by case when $3::boolean then pg_temp.draw('acknowledgement place', key) end, created_at, key
 `;
 
+// Its own parameters: $5 shuffled, $6 connections.
 // An active connection's heartbeat is from the last four days, or its agent went away and it is older.
 export const insertConnections = `
   with drawn as materialized (
     select
       c,
       $1 || '-' || c as key,
-      1 + ((c - 1)::bigint * $5 / $6)::int as k,
+      1 + ((c - 1)::bigint * $4 / $6)::int as k,
       $2::timestamp - make_interval(days => $3) * ((1 + $6 - c - pg_temp.draw('connection time', $1 || '-' || c)) / $6)
         as created_at,
       pg_temp.draw('heartbeat', $1 || '-' || c) as heartbeat_draw,
@@ -220,5 +233,5 @@ export const insertConnections = `
     case when status <> 'active' then last_heartbeat_at end,
     case status when 'closed' then 'Client disconnected' when 'timeout' then 'Stale connection cleanup after 48h' end
   from staged
-  order by case when $4::boolean then pg_temp.draw('connection place', key) else c end
+  order by case when $5::boolean then pg_temp.draw('connection place', key) else c end
 `;
