@@ -1,5 +1,6 @@
 import type { Client } from 'pg';
 import { databaseUrl, startPostgres, withClient } from '../support/postgres/server.ts';
+import { say } from './progress.ts';
 
 /** Durable as in production, and large enough that no checkpoint for want of room falls into a run. */
 const settings = {
@@ -28,8 +29,8 @@ export interface BenchServer {
   source: string;
   /** What the settings that matter say, by name. */
   settings: Record<string, string>;
-  /** A database that `fill` fills once, as a template for `clone`. */
-  createTemplate(name: string, fill: (client: Client) => Promise<void>): Promise<void>;
+  /** The template of this name, which is kept; filled when it is asked for the first time. */
+  template(name: string, fill: (client: Client) => Promise<unknown>): Promise<string>;
   /**
    * A new copy of a template, in which `prepare` may change something. Then all is written to disk and the server
    * started anew: no buffers, no dirty pages, no statistics of earlier rounds.
@@ -45,19 +46,24 @@ export async function startBenchServer(): Promise<BenchServer> {
   if (restart === undefined) throw new Error(`${server.source} cannot be started anew`);
   const { adminUrl, version, source, stop } = server;
   const asAdmin = (work: (admin: Client) => Promise<unknown>) => withClient(adminUrl, work);
+  const templates = new Set<string>();
   let clones = 0;
   return {
     version,
     source,
     settings: await withClient(adminUrl, readSettings),
     stop,
-    async createTemplate(name, fill) {
+    async template(name, fill) {
+      if (templates.has(name)) return name;
+      say(`filling the template ${name}`);
       await asAdmin((admin) => admin.query(`create database ${admin.escapeIdentifier(name)} template template0`));
       await withClient(databaseUrl(adminUrl, name), async (client) => {
         await fill(client);
         await client.query('vacuum analyze');
         await client.query('checkpoint');
       });
+      templates.add(name);
+      return name;
     },
     async clone(template, prepare) {
       clones += 1;

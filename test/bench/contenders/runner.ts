@@ -11,6 +11,8 @@ import type { Cleanup, Contender } from './contender.ts';
 /** How a process of the runner went. */
 interface RunnerRun {
   result: RunResult;
+  /** As `performance.now()` says. */
+  startedAt: number;
   processSeconds: number;
   /** Undefined where the system does not tell. */
   peakMemoryBytes: number | undefined;
@@ -21,32 +23,46 @@ export interface Runner {
   contender: Contender;
   /** One full cleanup, with more of the policy's spec. `started` is called when the process has been started. */
   cleanUp(url: string, spec?: object, started?: (stop: () => void) => void): Promise<RunnerRun>;
+  /** Creates the indexes that the program advises; false for a version that has no such command. */
+  createAdvisedIndexes(url: string, spec: object): Promise<boolean>;
   close(): Promise<void>;
 }
 
 export async function startRunner(): Promise<Runner> {
   const folder = await mkdtemp(join(tmpdir(), 'retention-bench-'));
   const processes = new RetentionProcesses();
+  const file = join(folder, 'policy.yaml');
+
+  async function start(command: string[], url: string, spec: object) {
+    await writeFile(file, JSON.stringify(policy(spec)));
+    const startedAt = performance.now();
+    return { startedAt, child: processes.start([...command, '--file', file, '--database-url', withoutTls(url)]) };
+  }
 
   async function cleanUp(url: string, spec: object = {}, started?: (stop: () => void) => void): Promise<RunnerRun> {
-    const file = join(folder, 'policy.yaml');
-    await writeFile(file, JSON.stringify(policy(spec)));
-    const start = performance.now();
-    const child = processes.start(['cleanup', '--file', file, '--database-url', withoutTls(url), '--output', 'json']);
+    const { child, startedAt } = await start(['cleanup', '--output', 'json'], url, spec);
     const memory = watchMemory(child.pid);
     started?.(() => child.kill('SIGTERM'));
     const { exitCode, stdout, stderr } = await child.ended;
-    const processSeconds = (performance.now() - start) / 1000;
+    const processSeconds = (performance.now() - startedAt) / 1000;
     const peakMemoryBytes = memory.stop();
     if (stdout === '') throw new Error(`the runner ended with ${exitCode}: ${stderr}`);
-    return { result: runResultSchema.parse(JSON.parse(stdout)), processSeconds, peakMemoryBytes };
+    return { result: runResultSchema.parse(JSON.parse(stdout)), startedAt, processSeconds, peakMemoryBytes };
   }
 
   return {
-    cleanUp,
     contender: {
       name: 'runner',
       run: async (url) => figuresOf(await cleanUp(url, { limits: { maxDuration: '24h' } })),
+    },
+    cleanUp,
+    async createAdvisedIndexes(url, spec) {
+      const help = await processes.run(['--help']);
+      if (!/^ +indexes /m.test(help.stdout)) return false;
+      const { child } = await start(['indexes', '--apply'], url, spec);
+      const { exitCode, stderr } = await child.ended;
+      if (exitCode !== 0) throw new Error(`"indexes --apply" ended with ${exitCode}: ${stderr}`);
+      return true;
     },
     async close() {
       await processes.close();

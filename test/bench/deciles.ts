@@ -1,0 +1,34 @@
+/** One transaction that changed rows. */
+export interface Batch {
+  /** Operation, and what it did to rows, such as `instructions archived`. */
+  kind: string;
+  rows: number;
+  seconds: number;
+}
+
+/** How fast the first and the last tenth of the batches of one kind were; rows/s. */
+export interface Flatness {
+  kind: string;
+  batches: number;
+  first: number;
+  last: number;
+}
+
+/** Fewer batches than this have no tenths. */
+const fewest = 20;
+
+/** Rows/s of the first and of the last tenth of the batches, kind by kind; kinds with too few are left out. */
+export function decileRates(batches: readonly Batch[]): Flatness[] {
+  const kinds = Map.groupBy(batches, ({ kind }) => kind);
+  return [...kinds]
+    .filter(([, ofKind]) => ofKind.length >= fewest)
+    .map(([kind, ofKind]) => {
+      const tenth = Math.floor(ofKind.length / 10);
+      return { kind, batches: ofKind.length, first: rate(ofKind.slice(0, tenth)), last: rate(ofKind.slice(-tenth)) };
+    });
+}
+
+function rate(batches: readonly Batch[]): number {
+  const sum = (value: (batch: Batch) => number) => batches.reduce((total, batch) => total + value(batch), 0);
+  return sum((batch) => batch.rows) / sum((batch) => batch.seconds);
+}
