@@ -41,7 +41,7 @@ export function instructions({ tables, retention, instant }: Scope, cutoff: stri
         lock: 'for no key update',
         lockFirst: false,
         change: `update ${tables.instruction} t
-                    set payload = jsonb_build_object('archived', true, 'archived_at', $3::text),
+                    set payload = $3::jsonb,
                         instruction_metadata =
                           case
                             when instruction_metadata is null or jsonb_typeof(instruction_metadata) = 'null' then '{}'::jsonb
@@ -50,7 +50,7 @@ export function instructions({ tables, retention, instant }: Scope, cutoff: stri
                           end
                           || jsonb_build_object('archived', true,
                                                 'original_payload_size', coalesce(octet_length(payload::text), 0))`,
-        changeParameters: [instant],
+        changeParameters: [JSON.stringify({ archived: true, archived_at: instant })],
       },
     ],
   };
