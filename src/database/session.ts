@@ -5,6 +5,8 @@ export interface TransactionSettings {
   schema: string;
   lockTimeoutMs: number;
   statementTimeoutMs: number;
+  /** Shows in pg_stat_activity behind the connection's own application_name, for as long as the transaction lasts. */
+  operation?: string;
   readOnlySnapshot?: boolean;
 }
 
@@ -86,10 +88,19 @@ async function configure(client: pg.Client, settings: TransactionSettings): Prom
             set_config('lock_timeout', $2, true),
             set_config('statement_timeout', $3, true),
             set_config('idle_in_transaction_session_timeout', '0', true),
+            -- 63 bytes at most: of a long policy name the end goes, not the operation.
+            case when $4::text is not null
+                 then set_config('application_name',
+                                 left(current_setting('application_name'), 62 - length($4)) || ' ' || $4, true) end,
             -- Unknown before PostgreSQL 17.
             case when current_setting('transaction_timeout', true) is not null
                  then set_config('transaction_timeout', '0', true) end`,
-    [pg.escapeIdentifier(settings.schema), `${settings.lockTimeoutMs}ms`, `${settings.statementTimeoutMs}ms`],
+    [
+      pg.escapeIdentifier(settings.schema),
+      `${settings.lockTimeoutMs}ms`,
+      `${settings.statementTimeoutMs}ms`,
+      settings.operation,
+    ],
   );
   return rows[0]!.pid;
 }

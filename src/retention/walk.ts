@@ -42,7 +42,8 @@ export async function walk(
   stop: AbortSignal,
   onBatch: (progress: WalkProgress) => void,
 ): Promise<void> {
-  const settings = { schema, lockTimeoutMs: limits.lockTimeoutMs, statementTimeoutMs: limits.statementTimeoutMs };
+  const { lockTimeoutMs, statementTimeoutMs } = limits;
+  const settings = { schema, lockTimeoutMs, statementTimeoutMs, operation: operation.name };
   const locked: string[] = [];
   let position: Key | undefined;
   for (;;) {
