@@ -8,6 +8,7 @@ import { explainSqlError } from './errors.ts';
 import { type Changes, rowsOf } from './operation.ts';
 import type { RunOptions } from './options.ts';
 import { type Plan, type PlannedOperation, planRun } from './plan.ts';
+import { type ReplicationBrake, replicationBrake } from './replication-lag.ts';
 import { type Stop, stopOf } from './stop.ts';
 import { type WalkProgress, walk } from './walk.ts';
 
@@ -108,12 +109,20 @@ function blocked(violation: string): Outcome {
 
 async function execute(plan: Plan, options: RunOptions, session: Session, stop: Stop): Promise<Outcome> {
   const operations: OperationResult[] = [];
+  const settings = settingsOf(options);
+  const limit = options.limits.maxReplicationLag;
+  const brake = limit === undefined ? undefined : replicationBrake(session, settings, limit, options.log);
   for (const planned of plan.operations) {
     if (stop.signal.aborted) break;
-    operations.push(await runOperation(planned, options, session, stop.signal));
+    operations.push(await runOperation(planned, options, session, stop.signal, brake));
   }
-  const notes = [...(stop.signal.aborted ? [stop.note] : []), ...failures(operations), ...auditTrailNotes(plan)];
-  return { result: stop.signal.aborted ? 'Partial' : resultOf(operations, 'Succeeded'), operations, notes };
+  const stopped = stop.signal.aborted;
+  const held = brake?.heldBackBy === undefined ? '' : `, it waited since ${brake.heldBackBy}`;
+  return {
+    result: stopped ? 'Partial' : resultOf(operations, 'Succeeded'),
+    operations,
+    notes: [...(stopped ? [`${stop.note}${held}`] : []), ...failures(operations), ...auditTrailNotes(plan)],
+  };
 }
 
 const failures = (operations: readonly OperationResult[]) =>
@@ -125,11 +134,18 @@ function resultOf(operations: readonly OperationResult[], success: Result): Resu
   return failed === operations.length ? 'Failed' : 'Partial';
 }
 
+const settingsOf = ({ schema, limits }: RunOptions) => ({
+  schema,
+  lockTimeoutMs: milliseconds(limits.lockTimeout),
+  statementTimeoutMs: milliseconds(limits.statementTimeout),
+});
+
 async function runOperation(
   { operation, changes: expected, error: obstacle }: PlannedOperation,
   options: RunOptions,
   session: Session,
   stop: AbortSignal,
+  brake: ReplicationBrake | undefined,
 ): Promise<OperationResult> {
   const started = options.now();
   const progress: WalkProgress = { changes: emptied(expected), batches: 0, skipped: 0, stopped: false };
@@ -139,10 +155,15 @@ async function runOperation(
     lockTimeoutMs: milliseconds(options.limits.lockTimeout),
     statementTimeoutMs: milliseconds(options.limits.statementTimeout),
     pauseMs: milliseconds(options.limits.pauseBetweenBatches),
+    // A run that has done all that was due has nothing to wait for.
+    async betweenBatches() {
+      if (rowsOf(progress.changes) < due) await brake?.wait(stop);
+    },
   };
   let error = obstacle;
   if (error === undefined) {
     try {
+      await limits.betweenBatches();
       await walk(session, options.schema, operation, limits, progress, stop, ({ changes, batches }) => {
         options.log.debug({ operation: operation.name, batch: batches, ...changes }, 'batch');
         options.onProgress?.({ operation: operation.name, rows: rowsOf(changes), due, batches });

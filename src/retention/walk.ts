@@ -9,6 +9,8 @@ export interface WalkLimits {
   lockTimeoutMs: number;
   statementTimeoutMs: number;
   pauseMs: number;
+  /** Called outside a transaction after each batch; the next begins when it is done. */
+  betweenBatches?: () => Promise<void>;
 }
 
 /** What a walk did so far; kept up to date so that it is there when the walk fails half-way. */
@@ -65,6 +67,7 @@ export async function walk(
     }
     if (batch.ids.length > 0) record(progress, batch.changes, onBatch);
     if (limits.pauseMs > 0) await sleep(limits.pauseMs, undefined, { signal: stop }).catch(() => {});
+    await limits.betweenBatches?.();
   }
   for (const [index, id] of locked.entries()) {
     if (stop.aborted) return markStopped(progress, locked.length - index);
