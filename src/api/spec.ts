@@ -185,6 +185,12 @@ export const limitsSchema = z.strictObject({
     .describe(
       'How much WAL, such as 256Mi or 1Gi, a direct standby may be behind in replay and a replication slot may retain; while one exceeds it, runs wait between batches. 1Mi to 16Ti. Needs pg_read_all_stats. Default: not looked at.',
     ),
+  vacuum: z
+    .boolean()
+    .default(true)
+    .describe(
+      'Whether a run ends by vacuuming the tables of which it changed a large part, where its role owns them or has MAINTAIN. It passes over locked tables and truncates none.',
+    ),
 });
 
 const historySchema = z.strictObject({

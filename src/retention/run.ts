@@ -10,6 +10,7 @@ import type { RunOptions } from './options.ts';
 import { type Plan, type PlannedOperation, planRun } from './plan.ts';
 import { type ReplicationBrake, replicationBrake } from './replication-lag.ts';
 import { type Stop, stopOf } from './stop.ts';
+import { vacuumAfter } from './vacuum.ts';
 import { type WalkProgress, walk } from './walk.ts';
 
 const runLockWaitMs = 60_000;
@@ -117,11 +118,21 @@ async function execute(plan: Plan, options: RunOptions, session: Session, stop: 
     operations.push(await runOperation(planned, options, session, stop.signal, brake));
   }
   const stopped = stop.signal.aborted;
+  const changed = operations.map((each, index) => ({
+    table: plan.operations[index]!.operation.table,
+    rows: rowsOf(each),
+  }));
+  const { notes: vacuumNotes, deadRows } = await vacuumAfter(changed, options, session, settings, stop);
   const held = brake?.heldBackBy === undefined ? '' : `, it waited since ${brake.heldBackBy}`;
   return {
     result: stopped ? 'Partial' : resultOf(operations, 'Succeeded'),
-    operations,
-    notes: [...(stopped ? [`${stop.note}${held}`] : []), ...failures(operations), ...auditTrailNotes(plan)],
+    operations: operations.map((each, index) => withDeadRows(each, deadRows.get(changed[index]!.table))),
+    notes: [
+      ...(stopped ? [`${stop.note}${held}`] : []),
+      ...failures(operations),
+      ...auditTrailNotes(plan),
+      ...vacuumNotes,
+    ],
   };
 }
 
@@ -139,6 +150,9 @@ const settingsOf = ({ schema, limits }: RunOptions) => ({
   lockTimeoutMs: milliseconds(limits.lockTimeout),
   statementTimeoutMs: milliseconds(limits.statementTimeout),
 });
+
+const withDeadRows = (result: OperationResult, deadRows: number | undefined): OperationResult =>
+  deadRows === undefined ? result : { ...result, deadRows };
 
 async function runOperation(
   { operation, changes: expected, error: obstacle }: PlannedOperation,

@@ -119,11 +119,18 @@ test('a policy that keeps acknowledgements for seven years gives no right to del
   );
 });
 
-test('a policy that watches replication asks for the right to see it', () => {
+test('a policy’s limits ask for rights of their own: to see replication, and, as a comment, to vacuum what it changes', () => {
   const sql = (preset: PresetName, limits: object) =>
     grants('r', 'public', effectiveRetention({ preset }), limitsSchema.parse(limits)).split('\n');
   expect(sql('Development', { maxReplicationLag: '1Gi' })).toContain('grant pg_read_all_stats to "r";');
   expect(sql('Development', {}).join('\n')).not.toContain('pg_read_all_stats');
+  expect(sql('Development', {})).toContain(
+    '-- grant maintain on "public"."agentconnection", "public"."agentinstruction", "public"."agentsession", "public"."agentinstructionacknowledgement" to "r";',
+  );
+  expect(sql('ScientificCompliance', {})).toContain(
+    '-- grant maintain on "public"."agentconnection", "public"."agentinstruction", "public"."agentsession" to "r";',
+  );
+  expect(sql('Development', { vacuum: false }).join('\n')).not.toMatch(/maintain|vacuum/);
 });
 
 /** Every single privilege that grant statements give, and on what: columns one by one. */

@@ -31,7 +31,7 @@ spec:
   dryRun: false
   guard: {maxRowsPerRun: 1000000, maxPercentOfTable: 50}
   limits:
-    {lockTimeout: 2s, statementTimeout: 60s, maxDuration: 1h, pauseBetweenBatches: 0s, maxReplicationLag: 1Gi}
+    {lockTimeout: 2s, statementTimeout: 60s, maxDuration: 1h, pauseBetweenBatches: 0s, maxReplicationLag: 1Gi, vacuum: false}
   history: {runs: 10, successfulJobs: 3, failedJobs: 3}
   runner:
     labels: {team: smartem}
@@ -73,7 +73,7 @@ test('a policy needs a database and a schedule; the rest has defaults', () => {
     suspend: false,
     dryRun: false,
     guard: { maxRowsPerRun: 1_000_000, maxPercentOfTable: 50 },
-    limits: { lockTimeout: '2s', statementTimeout: '60s', maxDuration: '1h', pauseBetweenBatches: '0s' },
+    limits: { lockTimeout: '2s', statementTimeout: '60s', maxDuration: '1h', pauseBetweenBatches: '0s', vacuum: true },
     history: { runs: 10, successfulJobs: 3, failedJobs: 3 },
   });
 });
@@ -111,6 +111,7 @@ describe('bounds', () => {
       '16Ti',
       ['1023Ki', '1048575', '17Ti', '18T', '', '0', '-1Gi', '1.5Gi', '1GB', 1],
     ],
+    ['spec.limits.vacuum', false, true, ['yes', 1, null]],
     ['spec.history.runs', 0, 50, [-1, 51]],
     ['spec.history.failedJobs', 1, 100, [0, 101]],
     ['spec.database.schema', 'a', 'a'.repeat(63), ['', 'a'.repeat(64)]],
