@@ -28,11 +28,11 @@ export function grants(
     deletes
       ? `grant select, delete, update (acknowledgement_id) on ${tables.acknowledgement} ${to}`
       : `grant select on ${tables.acknowledgement} ${to}`,
-    ...(limits.maxReplicationLag === undefined ? [] : [grantOfReplication(role)]),
+    ...(limits.maxReplicationLag === undefined ? [] : [`${grantOfReplication(role)};`]),
     ...(limits.vacuum
       ? [
           '-- To vacuum the tables after a large pass (PostgreSQL 17 or later; else autovacuum alone does it):',
-          `-- ${grantOfVacuum(changed, role)}`,
+          `-- ${grantOfVacuum(changed, role)};`,
         ]
       : []),
     '',

@@ -93,11 +93,11 @@ export async function checkReplicationVisible(client: pg.Client): Promise<void> 
   const { role, visible } = rows[0]!;
   if (visible) return;
   throw new ConfigurationError(
-    `limits.maxReplicationLag: the run's role cannot see how far standbys are behind; ${grantOfReplication(role)} (\`retention grants\` prints it), or leave the limit out`,
+    `limits.maxReplicationLag: the run's role cannot see how far standbys are behind: ${grantOfReplication(role)} (\`retention grants\` prints it), or leave the limit out`,
   );
 }
 
-/** The statement that lets a role see replication. */
+/** The statement that lets a role see replication, without semicolon. */
 export function grantOfReplication(role: string): string {
-  return `grant pg_read_all_stats to ${escapeIdentifier(role)};`;
+  return `grant pg_read_all_stats to ${escapeIdentifier(role)}`;
 }

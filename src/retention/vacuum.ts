@@ -117,13 +117,15 @@ async function publishStatistics(client: pg.Client): Promise<void> {
 function missingRight(states: readonly TableState[]): string {
   const tables = states.map(({ table }) => table);
   const { role, maintain } = states[0]!;
-  const remedy = maintain ? `run ${grantOfVacuum(tables, role)}` : "before PostgreSQL 17 only a table's owner has it";
-  return `not vacuumed after a large pass, for want of the right to: ${tables.join(', ')} (${remedy}, or set limits.vacuum to false)`;
+  const remedy = maintain
+    ? grantOfVacuum(tables, role)
+    : `before PostgreSQL 17 only the owner of ${tables.join(', ')} has it`;
+  return `not vacuumed after a large pass, for want of the right (${remedy}; or set limits.vacuum to false)`;
 }
 
-/** The statement that lets a role vacuum tables; PostgreSQL 17 or later. */
+/** The statement that lets a role vacuum tables, without semicolon; PostgreSQL 17 or later. */
 export function grantOfVacuum(tables: readonly string[], role: string): string {
-  return `grant maintain on ${tables.join(', ')} to ${escapeIdentifier(role)};`;
+  return `grant maintain on ${tables.join(', ')} to ${escapeIdentifier(role)}`;
 }
 
 /** Vacuums one table on a connection of its own; says why where it did not. */
