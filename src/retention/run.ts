@@ -113,7 +113,7 @@ function blocked(violation: string): Outcome {
 
 async function execute(plan: Plan, options: RunOptions, session: Session, stop: Stop): Promise<Outcome> {
   const operations: OperationResult[] = [];
-  const settings = settingsOf(options);
+  const settings = readingSettings(options);
   const limit = options.limits.maxReplicationLag;
   const brake = limit === undefined ? undefined : replicationBrake(session, settings, limit, options.log);
   for (const planned of plan.operations) {
@@ -148,10 +148,12 @@ function resultOf(operations: readonly OperationResult[], success: Result): Resu
   return failed === operations.length ? 'Failed' : 'Partial';
 }
 
-const settingsOf = ({ schema, limits }: RunOptions) => ({
+/** For looking at others, and at the tables. */
+const readingSettings = ({ schema, limits }: RunOptions) => ({
   schema,
   lockTimeoutMs: milliseconds(limits.lockTimeout),
   statementTimeoutMs: milliseconds(limits.statementTimeout),
+  readOnlySnapshot: true,
 });
 
 const withDeadRows = (result: OperationResult, deadRows: number | undefined): OperationResult =>
