@@ -7,6 +7,8 @@ export interface TransactionSettings {
   schema: string;
   lockTimeoutMs: number;
   statementTimeoutMs: number;
+  /** Shows in pg_stat_activity behind the connection's own application_name, for as long as the transaction lasts. */
+  operation?: string;
   readOnlySnapshot?: boolean;
   /** False where the commit need not wait for the disk: `flush` makes sure of all such commits at once. */
   waitForDisk?: boolean;
@@ -165,6 +167,10 @@ async function configure(client: pg.Client, settings: TransactionSettings): Prom
             set_config('statement_timeout', $3, true),
             set_config('idle_in_transaction_session_timeout', '0', true),
             case when $4 then set_config('synchronous_commit', 'off', true) end,
+            -- 63 bytes at most: of a long policy name the end goes, not the operation.
+            case when $5::text is not null
+                 then set_config('application_name',
+                                 left(current_setting('application_name'), 62 - length($5)) || ' ' || $5, true) end,
             -- Unknown before PostgreSQL 17.
             case when current_setting('transaction_timeout', true) is not null
                  then set_config('transaction_timeout', '0', true) end`,
@@ -173,6 +179,7 @@ async function configure(client: pg.Client, settings: TransactionSettings): Prom
       `${settings.lockTimeoutMs}ms`,
       `${settings.statementTimeoutMs}ms`,
       settings.waitForDisk === false,
+      settings.operation,
     ],
   );
   return rows[0]!.pid;

@@ -48,4 +48,6 @@ export interface RunOptions {
   runLockWaitMs?: number;
   /** How long after a stop a running statement is cancelled. */
   cancelAfterMs?: number;
+  /** How long the vacuum of one table may take. */
+  vacuumTimeoutMs?: number;
 }

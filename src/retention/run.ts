@@ -11,7 +11,9 @@ import { type Changes, rowsOf } from './operation.ts';
 import type { RunOptions } from './options.ts';
 import { Pace } from './pace.ts';
 import { type Plan, type PlannedOperation, planRun } from './plan.ts';
+import { type ReplicationBrake, replicationBrake } from './replication-lag.ts';
 import { type Stop, stopOf } from './stop.ts';
+import { vacuumAfter } from './vacuum.ts';
 import { type Walk, type WalkProgress, walkKeyset } from './walk.ts';
 
 const runLockWaitMs = 60_000;
@@ -111,12 +113,30 @@ function blocked(violation: string): Outcome {
 
 async function execute(plan: Plan, options: RunOptions, session: Session, stop: Stop): Promise<Outcome> {
   const operations: OperationResult[] = [];
+  const settings = readingSettings(options);
+  const limit = options.limits.maxReplicationLag;
+  const brake = limit === undefined ? undefined : replicationBrake(session, settings, limit, options.log);
   for (const planned of plan.operations) {
     if (stop.signal.aborted) break;
-    operations.push(await runOperation(planned, options, session, stop.signal));
+    operations.push(await runOperation(planned, options, session, stop.signal, brake));
   }
-  const notes = [...(stop.signal.aborted ? [stop.note] : []), ...failures(operations), ...auditTrailNotes(plan)];
-  return { result: stop.signal.aborted ? 'Partial' : resultOf(operations, 'Succeeded'), operations, notes };
+  const stopped = stop.signal.aborted;
+  const changed = operations.map((each, index) => ({
+    table: plan.operations[index]!.operation.table,
+    rows: rowsOf(each),
+  }));
+  const { notes: vacuumNotes, deadRows } = await vacuumAfter(changed, options, session, settings, stop);
+  const held = brake?.heldBackBy === undefined ? '' : `, it waited since ${brake.heldBackBy}`;
+  return {
+    result: stopped ? 'Partial' : resultOf(operations, 'Succeeded'),
+    operations: operations.map((each, index) => withDeadRows(each, deadRows.get(changed[index]!.table))),
+    notes: [
+      ...(stopped ? [`${stop.note}${held}`] : []),
+      ...failures(operations),
+      ...auditTrailNotes(plan),
+      ...vacuumNotes,
+    ],
+  };
 }
 
 const failures = (operations: readonly OperationResult[]) =>
@@ -128,11 +148,23 @@ function resultOf(operations: readonly OperationResult[], success: Result): Resu
   return failed === operations.length ? 'Failed' : 'Partial';
 }
 
+/** For looking at others, and at the tables. */
+const readingSettings = ({ schema, limits }: RunOptions) => ({
+  schema,
+  lockTimeoutMs: milliseconds(limits.lockTimeout),
+  statementTimeoutMs: milliseconds(limits.statementTimeout),
+  readOnlySnapshot: true,
+});
+
+const withDeadRows = (result: OperationResult, deadRows: number | undefined): OperationResult =>
+  deadRows === undefined ? result : { ...result, deadRows };
+
 async function runOperation(
   { operation, changes: expected, error: obstacle }: PlannedOperation,
   options: RunOptions,
   session: Session,
   stop: AbortSignal,
+  brake: ReplicationBrake | undefined,
 ): Promise<OperationResult> {
   const started = options.now();
   const progress: WalkProgress = { changes: emptied(expected), batches: 0, skipped: 0, stopped: false };
@@ -144,11 +176,16 @@ async function runOperation(
       schema: options.schema,
       lockTimeoutMs: milliseconds(options.limits.lockTimeout),
       statementTimeoutMs: milliseconds(options.limits.statementTimeout),
+      operation: operation.name,
       waitForDisk: false,
       stop,
     },
     pace: new Pace(options.retention.batchSize, options.fixedBatchSize !== true),
     pauseMs: milliseconds(options.limits.pauseBetweenBatches),
+    // A run that has done all that was due has nothing to wait for.
+    async betweenBatches() {
+      if (rowsOf(progress.changes) < due) await brake?.wait(stop);
+    },
     progress,
     stop,
     onBatch({ changes, batches }) {
@@ -159,6 +196,7 @@ async function runOperation(
   let error = obstacle;
   if (error === undefined && due > 0) {
     try {
+      await walk.betweenBatches?.();
       await changeAll(walk, due, options.walk);
     } catch (cause) {
       // After a stop, an error is the cancelled statement: rolled back, and no failure of the operation's own.
@@ -197,7 +235,7 @@ async function changeAll(walk: Walk, due: number, order?: RunOptions['walk']): P
   const table = order === 'keyset' ? undefined : await blocksToWalk(walk, due, order);
   if (table !== undefined) await walkBlocks(walk, table);
   // Fewer than were counted: some were locked, or have moved.
-  if (!walk.stop.aborted && rowsOf(walk.progress.changes) < due) await walkKeyset(walk);
+  if (rowsOf(walk.progress.changes) < due) await walkKeyset(walk);
 }
 
 const emptied = (like: Changes): Changes => Object.fromEntries(Object.keys(like).map((action) => [action, 0]));

