@@ -29,6 +29,9 @@ const operationResultSchema = z.object({
   deleted: rows.optional().describe('Rows deleted.'),
   skipped: rows.describe('Rows left as they were, because they were locked twice.'),
   batches: rows.describe('Transactions that changed rows.'),
+  deadRows: rows
+    .optional()
+    .describe("Dead rows that the operation's table was left with, by the server's statistics; vacuum removes them."),
   durationSeconds: seconds,
   message: text.optional().describe('What is worth knowing, such as a warning.'),
   error: text.optional().describe('Why the operation did not finish.'),

@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { durationPattern, milliseconds } from './duration.ts';
+import { byteQuantity } from './byte-quantity.ts';
+import { duration } from './duration.ts';
 import { presetNames } from './presets.ts';
 import { runnerSchema } from './runner-spec.ts';
 
@@ -25,26 +26,6 @@ const secretName = z
   .min(1)
   .max(253)
   .regex(/^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/);
-
-/** A duration between two others, checked by the API server (CEL) and by the program alike. */
-function duration(min: string, max: string) {
-  return z
-    .string()
-    .max(20)
-    .regex(new RegExp(durationPattern))
-    .refine((value) => !inForm(value) || inRange(value, min, max), `must be from ${min} to ${max}`)
-    .meta({
-      'x-kubernetes-validations': [
-        {
-          rule: `!self.matches('${durationPattern}') || (duration(self) >= duration('${min}') && duration(self) <= duration('${max}'))`,
-          message: `must be from ${min} to ${max}`,
-        },
-      ],
-    });
-}
-const inForm = (value: string) => new RegExp(durationPattern).test(value);
-const inRange = (value: string, min: string, max: string) =>
-  milliseconds(value) >= milliseconds(min) && milliseconds(value) <= milliseconds(max);
 
 const cronRules = [
   {
@@ -199,6 +180,17 @@ export const limitsSchema = z.strictObject({
     .default('1h')
     .describe('How long a run may take. It ends itself as Partial then; the next one goes on.'),
   pauseBetweenBatches: duration('0s', '1h').default('0s').describe('Pause after each batch, for the sake of others.'),
+  maxReplicationLag: byteQuantity('1Mi', '16Ti')
+    .optional()
+    .describe(
+      'How much WAL, such as 256Mi or 1Gi, a direct standby may be behind in replay and a replication slot may retain; while one exceeds it, runs wait between batches. 1Mi to 16Ti. Needs pg_read_all_stats. Default: not looked at.',
+    ),
+  vacuum: z
+    .boolean()
+    .default(true)
+    .describe(
+      'Whether a run ends by vacuuming the tables of which it changed a large part, where its role owns them or has MAINTAIN. It passes over locked tables and truncates none.',
+    ),
 });
 
 const historySchema = z.strictObject({
@@ -240,7 +232,7 @@ export const specFields = z.strictObject({
   suspend: z.boolean().default(false).describe('No run starts while true; a running one goes on.'),
   dryRun: z.boolean().default(false).describe('Runs only count what they would change.'),
   guard: withDefaults(guardSchema).describe('Limits that stop a run before its first change.'),
-  limits: withDefaults(limitsSchema).describe('Time limits of a run.'),
+  limits: withDefaults(limitsSchema).describe('What a run may take, and how it considers others.'),
   history: withDefaults(historySchema).describe('How much is kept of what has been.'),
   runner: runnerSchema.optional().describe('What the Pods of the runs get.'),
 });

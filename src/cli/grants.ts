@@ -11,6 +11,6 @@ export function addGrantsCommand(program: Command): void {
     .action(async (options: PolicyOptions & { role: string }) => {
       if (options.role === '') throw new ConfigurationError('--role must not be empty');
       const policy = await policyOf({ ...program.opts<PolicyOptions>(), ...options });
-      process.stdout.write(grants(options.role, policy.schema, policy.retention));
+      process.stdout.write(grants(options.role, policy.schema, policy.retention, policy.limits));
     });
 }

@@ -1,11 +1,26 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
+import { isConflict, isLostConnection } from './transient-error.ts';
 
 /** Settings of one transaction; times in milliseconds, 0 for none. */
 export interface TransactionSettings {
   schema: string;
   lockTimeoutMs: number;
   statementTimeoutMs: number;
+  /** Shows in pg_stat_activity behind the connection's own application_name, for as long as the transaction lasts. */
+  operation?: string;
   readOnlySnapshot?: boolean;
+  /** False where the commit need not wait for the disk: `flush` makes sure of all such commits at once. */
+  waitForDisk?: boolean;
+  /** Once aborted, nothing is tried again. */
+  stop?: AbortSignal;
+}
+
+/** Pauses before a transaction that met with a conflict or a lost connection is tried again, each 50 to 100 % of this. */
+const retryPausesMs = [100, 400, 1_600, 3_200, 6_400];
+
+interface Log {
+  warn(fields: object, message: string): void;
 }
 
 /**
@@ -14,15 +29,39 @@ export interface TransactionSettings {
  */
 export class Session {
   #connect: () => Promise<pg.Client>;
+  #log: Log | undefined;
   #client: pg.Client | undefined;
   #backend: number | undefined;
+  #wasConnected = false;
 
-  constructor(connect: () => Promise<pg.Client>) {
+  constructor(connect: () => Promise<pg.Client>, log?: Log) {
     this.#connect = connect;
+    this.#log = log;
   }
 
-  /** Runs `work` in one transaction; an error rolls it back and is thrown on. */
+  /**
+   * Runs `work` in one transaction; an error rolls it back and is thrown on. After a deadlock, a serialization failure
+   * or a lost connection the whole is tried again, so `work` must leave nothing behind but what it returns. Where the
+   * connection is lost during the commit, the server is asked what became of it.
+   */
   async transaction<T>(settings: TransactionSettings, work: (client: pg.Client) => Promise<T>): Promise<T> {
+    for (const [attempt, pauseMs] of [...retryPausesMs, 0].entries()) {
+      try {
+        return await this.#once(settings, work);
+      } catch (error) {
+        // A first connection that fails is a matter of configuration more often than not: said at once.
+        const again = isConflict(error) || (this.#wasConnected && isLostConnection(error));
+        if (!again || attempt === retryPausesMs.length || settings.stop?.aborted) throw error;
+        const retryInMs = Math.round(pauseMs * (0.5 + Math.random() / 2));
+        this.#log?.warn({ error: (error as Error).message, retryInMs }, 'a transaction is tried again');
+        await sleep(retryInMs, undefined, { signal: settings.stop }).catch(() => {});
+        if (settings.stop?.aborted) throw error;
+      }
+    }
+    throw new Error('unreachable');
+  }
+
+  async #once<T>(settings: TransactionSettings, work: (client: pg.Client) => Promise<T>): Promise<T> {
     const client = await this.#open();
     try {
       await client.query(
@@ -32,7 +71,8 @@ export class Session {
       );
       this.#backend = await configure(client, settings);
       const result = await work(client);
-      await client.query('commit');
+      if (settings.readOnlySnapshot) await client.query('commit');
+      else await this.#commit(client, settings.stop);
       return result;
     } catch (error) {
       await client.query('rollback').catch(() => this.#discard(client));
@@ -40,6 +80,45 @@ export class Session {
     } finally {
       this.#backend = undefined;
     }
+  }
+
+  /** Commits. If the connection is lost before the answer, returns only if the transaction was committed all the same. */
+  async #commit(client: pg.Client, stop: AbortSignal | undefined): Promise<void> {
+    const { rows } = await client.query<{ xid: string | null }>('select pg_current_xact_id_if_assigned()::text as xid');
+    const { xid } = rows[0]!;
+    try {
+      await client.query('commit');
+    } catch (error) {
+      if (xid === null || !isLostConnection(error)) throw error;
+      this.#discard(client);
+      if (!(await this.#wasCommitted(xid, stop))) throw error;
+    }
+  }
+
+  /** What became of a transaction whose client has gone; the server may be about to notice only now. */
+  async #wasCommitted(xid: string, stop: AbortSignal | undefined): Promise<boolean> {
+    for (const pauseMs of [0, ...retryPausesMs]) {
+      await sleep(pauseMs, undefined, { signal: stop }).catch(() => {});
+      if (stop?.aborted) return false;
+      try {
+        const client = await this.#open();
+        const { rows } = await client.query<{ status: string | null }>('select pg_xact_status($1::xid8) as status', [
+          xid,
+        ]);
+        if (rows[0]!.status !== 'in progress') return rows[0]!.status === 'committed';
+      } catch (error) {
+        if (!isLostConnection(error)) throw error;
+      }
+    }
+    return false;
+  }
+
+  /** Returns when everything that was committed before is on disk, and with the synchronous standbys. */
+  async flush(settings: TransactionSettings): Promise<void> {
+    await this.transaction({ ...settings, waitForDisk: true }, (client) =>
+      // A commit waits for the disk only if it wrote to the log itself.
+      client.query(`select pg_logical_emit_message(true, 'retention', '')`),
+    );
   }
 
   /** Cancels the statement that is running in a transaction, if any, over a connection of its own. */
@@ -65,6 +144,7 @@ export class Session {
     client.on('error', discard);
     client.on('end', discard);
     this.#client = client;
+    this.#wasConnected = true;
     return client;
   }
 
@@ -86,10 +166,21 @@ async function configure(client: pg.Client, settings: TransactionSettings): Prom
             set_config('lock_timeout', $2, true),
             set_config('statement_timeout', $3, true),
             set_config('idle_in_transaction_session_timeout', '0', true),
+            case when $4 then set_config('synchronous_commit', 'off', true) end,
+            -- 63 bytes at most: of a long policy name the end goes, not the operation.
+            case when $5::text is not null
+                 then set_config('application_name',
+                                 left(current_setting('application_name'), 62 - length($5)) || ' ' || $5, true) end,
             -- Unknown before PostgreSQL 17.
             case when current_setting('transaction_timeout', true) is not null
                  then set_config('transaction_timeout', '0', true) end`,
-    [pg.escapeIdentifier(settings.schema), `${settings.lockTimeoutMs}ms`, `${settings.statementTimeoutMs}ms`],
+    [
+      pg.escapeIdentifier(settings.schema),
+      `${settings.lockTimeoutMs}ms`,
+      `${settings.statementTimeoutMs}ms`,
+      settings.waitForDisk === false,
+      settings.operation,
+    ],
   );
   return rows[0]!.pid;
 }

@@ -1,6 +1,6 @@
 import type { EffectiveRetention } from '../api/effective.ts';
 import { auditTrailDays } from '../api/presets.ts';
-import { allChanged, type Operation, type Scope } from './operation.ts';
+import type { Operation, Scope } from './operation.ts';
 
 /** Whether a policy's runs delete acknowledgements at all: only below seven years. */
 export function deletesAcknowledgements(retention: EffectiveRetention): boolean {
@@ -9,20 +9,24 @@ export function deletesAcknowledgements(retention: EffectiveRetention): boolean 
 
 /** Acknowledgements past acknowledgementRetentionDays are deleted: the audit trail gets shorter. */
 export function acknowledgements({ tables }: Scope, cutoff: string): Operation {
+  const due = `t.created_at < $1`;
   return {
     name: 'acknowledgements',
     table: tables.acknowledgement,
     ageColumn: 'created_at',
     primaryKey: 'acknowledgement_id',
     cutoff,
-    due: `t.created_at < $1`,
+    due,
     dueParameters: [cutoff],
-    counts: `count(*) as deleted`,
-    async change(client, ids) {
-      const removed = await client.query(`delete from ${tables.acknowledgement} where acknowledgement_id = any($1)`, [
-        ids,
-      ]);
-      return { deleted: allChanged(removed, ids, tables.acknowledgement) };
-    },
+    steps: [
+      {
+        action: 'deleted',
+        due,
+        lock: 'for update',
+        lockFirst: false,
+        change: `delete from ${tables.acknowledgement} t`,
+        changeParameters: [],
+      },
+    ],
   };
 }

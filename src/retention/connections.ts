@@ -1,27 +1,29 @@
-import { allChanged, type Operation, type Scope } from './operation.ts';
+import type { Operation, Scope } from './operation.ts';
 
 /**
  * Connections without a heartbeat for connectionCleanupHours are closed as timed out; never deleted.
  * `closedAt` is the run's instant in the type and zone of column closed_at.
  */
 export function connections({ tables, retention }: Scope, cutoff: string, closedAt: string): Operation {
+  const due = `t.status = 'active' and t.last_heartbeat_at < $1`;
   return {
     name: 'connections',
     table: tables.connection,
     ageColumn: 'last_heartbeat_at',
     primaryKey: 'id',
     cutoff,
-    due: `t.status = 'active' and t.last_heartbeat_at < $1`,
+    due,
     dueParameters: [cutoff],
-    counts: `count(*) as closed`,
-    async change(client, ids) {
-      const updated = await client.query(
-        `update ${tables.connection}
-            set status = 'timeout', closed_at = $2, close_reason = $3
-          where id = any($1)`,
-        [ids, closedAt, `Stale connection cleanup after ${retention.connectionCleanupHours}h`],
-      );
-      return { closed: allChanged(updated, ids, tables.connection) };
-    },
+    steps: [
+      {
+        action: 'closed',
+        due,
+        lock: 'for no key update',
+        lockFirst: false,
+        change: `update ${tables.connection} t
+                    set status = 'timeout', closed_at = $2, close_reason = $3`,
+        changeParameters: [closedAt, `Stale connection cleanup after ${retention.connectionCleanupHours}h`],
+      },
+    ],
   };
 }

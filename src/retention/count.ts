@@ -3,9 +3,13 @@ import type { Changes, Operation } from './operation.ts';
 
 /** What an operation would do to the rows that are due in the client's snapshot. Takes no locks. */
 export async function countDue(client: pg.Client, operation: Operation): Promise<Changes> {
-  const { rows } = await client.query<Record<string, string>>(
-    `select ${operation.counts} from ${operation.table} t where ${operation.due}`,
-    [...operation.dueParameters],
-  );
-  return Object.fromEntries(Object.entries(rows[0]!).map(([action, count]) => [action, Number(count)]));
+  const changes: Changes = {};
+  for (const step of operation.steps) {
+    const { rows } = await client.query<{ count: string }>(
+      `select count(*) as count from ${operation.table} t where ${step.due}`,
+      [...operation.dueParameters],
+    );
+    changes[step.action] = Number(rows[0]!.count);
+  }
+  return changes;
 }

@@ -1,62 +1,57 @@
-import { allChanged, type Operation, type Scope } from './operation.ts';
+import type { Operation, Scope } from './operation.ts';
 
 /**
- * Instructions past instructionRetentionDays: one with acknowledgements is archived, one without is deleted.
+ * Instructions past instructionRetentionDays: one without acknowledgements is deleted, archived or not; one with them
+ * is archived.
  *
- * No acknowledgement is lost because `change` looks for them in a statement of its own, after the lock was granted:
+ * No acknowledgement is lost because the delete looks for them in a statement of its own, after the lock was granted:
  * whatever was committed before the lock is seen, and a later insert waits for the lock (its foreign key needs a key
  * share lock on the instruction). One statement that does both keeps one snapshot and loses what came in between.
+ *
+ * Deletes come first, in a transaction of their own: the room that they leave in a page is where the archived versions
+ * of its other rows go, without a new entry in any index.
  */
 export function instructions({ tables, retention, instant }: Scope, cutoff: string): Operation {
+  const pastAge = `t.created_at < $1 and t.status = any($2)`;
+  const notArchived = `t.payload -> 'archived' is distinct from 'true'::jsonb`;
+  // offset 0 keeps the planner from hashing the whole acknowledgement table for each batch.
+  const acknowledged = `exists
+        (select from ${tables.acknowledgement} a where a.instruction_id = t.instruction_id offset 0)`;
   return {
     name: 'instructions',
     table: tables.instruction,
     ageColumn: 'created_at',
     primaryKey: 'id',
     cutoff,
-    // offset 0 keeps the planner from hashing the whole acknowledgement table for each batch.
-    due: `t.created_at < $1 and t.status = any($2)
-      and (t.payload -> 'archived' is distinct from 'true'::jsonb
-           or not exists
-             (select from ${tables.acknowledgement} a where a.instruction_id = t.instruction_id offset 0))`,
+    due: `${pastAge} and (${notArchived} or not ${acknowledged})`,
     dueParameters: [cutoff, retention.statuses.instructions],
-    counts: `
-      count(*) filter (where exists
-        (select from ${tables.acknowledgement} a where a.instruction_id = t.instruction_id)) as archived,
-      count(*) filter (where not exists
-        (select from ${tables.acknowledgement} a where a.instruction_id = t.instruction_id)) as deleted`,
-    async change(client, ids) {
-      const { rows } = await client.query<{ id: string; acknowledged: boolean; archived: boolean }>(
-        `select i.id::text as id,
-                i.payload -> 'archived' is not distinct from 'true'::jsonb as archived,
-                exists
-                  (select from ${tables.acknowledgement} a
-                    where a.instruction_id = i.instruction_id offset 0) as acknowledged
-           from ${tables.instruction} i
-          where i.id = any($1)`,
-        [ids],
-      );
-      const toDelete = rows.filter((row) => !row.acknowledged).map((row) => row.id);
-      const toArchive = rows.filter((row) => row.acknowledged && !row.archived).map((row) => row.id);
-      const deleted = await client.query(`delete from ${tables.instruction} where id = any($1)`, [toDelete]);
-      const archived = await client.query(
-        `update ${tables.instruction}
-            set payload = jsonb_build_object('archived', true, 'archived_at', $2::text),
-                instruction_metadata =
-                  case
-                    when instruction_metadata is null or jsonb_typeof(instruction_metadata) = 'null' then '{}'::jsonb
-                    when jsonb_typeof(instruction_metadata) = 'object' then instruction_metadata
-                    else jsonb_build_object('original_metadata', instruction_metadata)
-                  end
-                  || jsonb_build_object('archived', true,
-                                        'original_payload_size', coalesce(octet_length(payload::text), 0))
-          where id = any($1)`,
-        [toArchive, instant],
-      );
-      return {
-        archived: allChanged(archived, toArchive, tables.instruction),
-        deleted: allChanged(deleted, toDelete, tables.instruction),
-      };
-    },
+    steps: [
+      {
+        action: 'deleted',
+        due: `${pastAge} and not ${acknowledged}`,
+        lock: 'for update',
+        lockFirst: true,
+        change: `delete from ${tables.instruction} t`,
+        changeParameters: [],
+      },
+      {
+        action: 'archived',
+        due: `${pastAge} and ${notArchived} and ${acknowledged}`,
+        // Acknowledgements that come meanwhile need not wait: their instruction stays.
+        lock: 'for no key update',
+        lockFirst: false,
+        change: `update ${tables.instruction} t
+                    set payload = $3::jsonb,
+                        instruction_metadata =
+                          case
+                            when instruction_metadata is null or jsonb_typeof(instruction_metadata) = 'null' then '{}'::jsonb
+                            when jsonb_typeof(instruction_metadata) = 'object' then instruction_metadata
+                            else jsonb_build_object('original_metadata', instruction_metadata)
+                          end
+                          || jsonb_build_object('archived', true,
+                                                'original_payload_size', coalesce(octet_length(payload::text), 0))`,
+        changeParameters: [JSON.stringify({ archived: true, archived_at: instant })],
+      },
+    ],
   };
 }

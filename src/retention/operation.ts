@@ -1,14 +1,13 @@
-import type pg from 'pg';
 import type { EffectiveRetention } from '../api/effective.ts';
 import type { CleanupOperation } from '../api/spec.ts';
 import type { Tables } from './tables.ts';
 
-/** What one batch, or one dry run, did to rows. */
-export interface Changes {
-  closed?: number;
-  archived?: number;
-  deleted?: number;
-}
+/** What can happen to a row. */
+export const actions = ['closed', 'archived', 'deleted'] as const;
+export type Action = (typeof actions)[number];
+
+/** Rows by what happened to them in one batch, or would in a dry run. */
+export type Changes = Partial<Record<Action, number>>;
 
 /** Everything an operation's SQL is made of: no value of it is ever part of the text. */
 export interface Scope {
@@ -18,7 +17,25 @@ export interface Scope {
   instant: string;
 }
 
-/** One operation on one table: which rows are due, and what happens to a batch of them. */
+/** One thing that an operation does to some of its due rows. */
+export interface Step {
+  action: Action;
+  /** SQL condition on the table, aliased `t`: which of the due rows. Its parameters are the operation's `$1` to `$n`. */
+  due: string;
+  /** The row lock that the change needs. */
+  lock: 'for update' | 'for no key update';
+  /** `update … t set …` or `delete from … t`, without a condition; its parameters follow those of `due`. */
+  change: string;
+  changeParameters: readonly unknown[];
+  /**
+   * True where `due` looks at other rows than the one it changes. They are only looked at after the lock was granted,
+   * by a statement of its own, since one statement keeps one snapshot. Elsewhere the change alone is enough: PostgreSQL
+   * itself looks at the row again once it has the lock.
+   */
+  lockFirst: boolean;
+}
+
+/** One operation on one table: which rows are due, and what happens to them. */
 export interface Operation {
   name: CleanupOperation;
   table: string;
@@ -27,32 +44,19 @@ export interface Operation {
   primaryKey: string;
   /** Rows whose age column is older than this are past their age; text in the column's own type. */
   cutoff: string;
-  /** SQL condition on the table, aliased `t`; its parameters are `$1` to `$n`. */
+  /** SQL condition on the table, aliased `t`, that holds for every row that is due for one of the steps. */
   due: string;
   dueParameters: readonly unknown[];
-  /** Select list that counts due rows by what would happen to them; columns named as in Changes. */
-  counts: string;
-  /** Changes rows that the same transaction has locked while they were due. */
-  change(client: pg.Client, ids: readonly string[]): Promise<Changes>;
-}
-
-/**
- * How many of the locked rows a statement changed: all of them, or the batch is rolled back. A trigger or a rule that
- * swallows a change would otherwise look like a run with nothing to do.
- */
-export function allChanged({ rowCount }: pg.QueryResult, ids: readonly string[], table: string): number {
-  if (rowCount === ids.length) return ids.length;
-  throw new Error(
-    `${ids.length} rows of ${table} were locked and ${rowCount ?? 0} changed: a trigger or a rule of that table keeps them`,
-  );
+  /** In the order in which they are done to a batch. */
+  steps: readonly Step[];
 }
 
 /** Adds up what batches did. */
 export function addChanges(total: Changes, more: Changes): Changes {
   const sum = { ...total };
-  for (const key of ['closed', 'archived', 'deleted'] as const) {
-    const value = more[key];
-    if (value !== undefined) sum[key] = (sum[key] ?? 0) + value;
+  for (const action of actions) {
+    const value = more[action];
+    if (value !== undefined) sum[action] = (sum[action] ?? 0) + value;
   }
   return sum;
 }

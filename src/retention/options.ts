@@ -41,7 +41,13 @@ export interface RunOptions {
   onProgress?: (progress: Progress) => void;
   /** The run's instant, for tests of exact cutoffs; by default the database's clock. */
   instant?: string;
+  /** Keeps every batch at retention.batchSize, for tests that count them. */
+  fixedBatchSize?: boolean;
+  /** The order in which rows are walked, for tests and benches; by default whichever the planner finds cheaper. */
+  walk?: 'keyset' | 'blocks';
   runLockWaitMs?: number;
   /** How long after a stop a running statement is cancelled. */
   cancelAfterMs?: number;
+  /** How long the vacuum of one table may take. */
+  vacuumTimeoutMs?: number;
 }

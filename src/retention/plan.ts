@@ -11,6 +11,7 @@ import { explainSqlError } from './errors.ts';
 import { guardViolation } from './guard.ts';
 import type { Changes, Operation } from './operation.ts';
 import type { RunOptions } from './options.ts';
+import { checkReplicationVisible } from './replication-lag.ts';
 import { type Tables, tablesIn } from './tables.ts';
 
 /** One operation of a run, counted before the first write; `error` says why it cannot run at all. */
@@ -43,6 +44,7 @@ export async function planRun(options: RunOptions, session: Session, stop: Abort
   };
   return session.transaction(settings, async (client) => {
     if (!options.dryRun) await refuseStandby(client);
+    if (options.limits.maxReplicationLag !== undefined) await checkReplicationVisible(client);
     const tables = tablesIn(options.schema);
     const types = await columnTypes(client, options.schema);
     await checkKeys(client, options.schema);

@@ -4,12 +4,17 @@ import type { CleanupOperation } from '../api/spec.ts';
 import { ConfigurationError } from '../database/config.ts';
 import { acquireRunLock } from '../database/run-lock.ts';
 import { Session } from '../database/session.ts';
+import { walkBlocks } from './block-walk.ts';
+import { blocksToWalk } from './choose-walk.ts';
 import { explainSqlError } from './errors.ts';
 import { type Changes, rowsOf } from './operation.ts';
 import type { RunOptions } from './options.ts';
+import { Pace } from './pace.ts';
 import { type Plan, type PlannedOperation, planRun } from './plan.ts';
+import { type ReplicationBrake, replicationBrake } from './replication-lag.ts';
 import { type Stop, stopOf } from './stop.ts';
-import { type WalkProgress, walk } from './walk.ts';
+import { vacuumAfter } from './vacuum.ts';
+import { type Walk, type WalkProgress, walkKeyset } from './walk.ts';
 
 const runLockWaitMs = 60_000;
 
@@ -26,7 +31,7 @@ interface Outcome {
  */
 export async function runRetention(options: RunOptions): Promise<RunResult> {
   const started = options.now();
-  const session = new Session(() => options.connect(stop.abandon));
+  const session = new Session(() => options.connect(stop.abandon), options.log);
   const stop = stopOf(options, session);
   try {
     const outcome = await (options.dryRun
@@ -108,12 +113,30 @@ function blocked(violation: string): Outcome {
 
 async function execute(plan: Plan, options: RunOptions, session: Session, stop: Stop): Promise<Outcome> {
   const operations: OperationResult[] = [];
+  const settings = readingSettings(options);
+  const limit = options.limits.maxReplicationLag;
+  const brake = limit === undefined ? undefined : replicationBrake(session, settings, limit, options.log);
   for (const planned of plan.operations) {
     if (stop.signal.aborted) break;
-    operations.push(await runOperation(planned, options, session, stop.signal));
+    operations.push(await runOperation(planned, options, session, stop.signal, brake));
   }
-  const notes = [...(stop.signal.aborted ? [stop.note] : []), ...failures(operations), ...auditTrailNotes(plan)];
-  return { result: stop.signal.aborted ? 'Partial' : resultOf(operations, 'Succeeded'), operations, notes };
+  const stopped = stop.signal.aborted;
+  const changed = operations.map((each, index) => ({
+    table: plan.operations[index]!.operation.table,
+    rows: rowsOf(each),
+  }));
+  const { notes: vacuumNotes, deadRows } = await vacuumAfter(changed, options, session, settings, stop);
+  const held = brake?.heldBackBy === undefined ? '' : `, it waited since ${brake.heldBackBy}`;
+  return {
+    result: stopped ? 'Partial' : resultOf(operations, 'Succeeded'),
+    operations: operations.map((each, index) => withDeadRows(each, deadRows.get(changed[index]!.table))),
+    notes: [
+      ...(stopped ? [`${stop.note}${held}`] : []),
+      ...failures(operations),
+      ...auditTrailNotes(plan),
+      ...vacuumNotes,
+    ],
+  };
 }
 
 const failures = (operations: readonly OperationResult[]) =>
@@ -125,33 +148,68 @@ function resultOf(operations: readonly OperationResult[], success: Result): Resu
   return failed === operations.length ? 'Failed' : 'Partial';
 }
 
+/** For looking at others, and at the tables. */
+const readingSettings = ({ schema, limits }: RunOptions) => ({
+  schema,
+  lockTimeoutMs: milliseconds(limits.lockTimeout),
+  statementTimeoutMs: milliseconds(limits.statementTimeout),
+  readOnlySnapshot: true,
+});
+
+const withDeadRows = (result: OperationResult, deadRows: number | undefined): OperationResult =>
+  deadRows === undefined ? result : { ...result, deadRows };
+
 async function runOperation(
   { operation, changes: expected, error: obstacle }: PlannedOperation,
   options: RunOptions,
   session: Session,
   stop: AbortSignal,
+  brake: ReplicationBrake | undefined,
 ): Promise<OperationResult> {
   const started = options.now();
   const progress: WalkProgress = { changes: emptied(expected), batches: 0, skipped: 0, stopped: false };
   const due = rowsOf(expected);
-  const limits = {
-    batchSize: options.retention.batchSize,
-    lockTimeoutMs: milliseconds(options.limits.lockTimeout),
-    statementTimeoutMs: milliseconds(options.limits.statementTimeout),
+  const walk: Walk = {
+    session,
+    operation,
+    settings: {
+      schema: options.schema,
+      lockTimeoutMs: milliseconds(options.limits.lockTimeout),
+      statementTimeoutMs: milliseconds(options.limits.statementTimeout),
+      operation: operation.name,
+      waitForDisk: false,
+      stop,
+    },
+    pace: new Pace(options.retention.batchSize, options.fixedBatchSize !== true),
     pauseMs: milliseconds(options.limits.pauseBetweenBatches),
+    // A run that has done all that was due has nothing to wait for.
+    async betweenBatches() {
+      if (rowsOf(progress.changes) < due) await brake?.wait(stop);
+    },
+    progress,
+    stop,
+    onBatch({ changes, batches }) {
+      options.log.debug({ operation: operation.name, batch: batches, ...changes }, 'batch');
+      options.onProgress?.({ operation: operation.name, rows: rowsOf(changes), due, batches });
+    },
   };
   let error = obstacle;
-  if (error === undefined) {
+  if (error === undefined && due > 0) {
     try {
-      await walk(session, options.schema, operation, limits, progress, stop, ({ changes, batches }) => {
-        options.log.debug({ operation: operation.name, batch: batches, ...changes }, 'batch');
-        options.onProgress?.({ operation: operation.name, rows: rowsOf(changes), due, batches });
-      });
+      await walk.betweenBatches?.();
+      await changeAll(walk, due, options.walk);
     } catch (cause) {
       // After a stop, an error is the cancelled statement: rolled back, and no failure of the operation's own.
       if (stop.aborted) progress.stopped = true;
       else error = explainSqlError(cause);
     }
+    // Batches are committed without waiting for the disk.
+    if (progress.batches > 0)
+      await session
+        .flush(walk.settings)
+        .catch((cause) =>
+          options.log.warn({ error: explainSqlError(cause) }, 'what was changed may not be on disk yet'),
+        );
   }
   const message = noteOf(operation.name, progress);
   const result: OperationResult = {
@@ -168,6 +226,16 @@ async function runOperation(
   else if (message !== undefined) options.log.warn(result, 'operation done');
   else options.log.info(result, 'operation done');
   return result;
+}
+
+/**
+ * Changes what is due: a backlog block by block where that is cheaper, and along the keyset what is left then.
+ */
+async function changeAll(walk: Walk, due: number, order?: RunOptions['walk']): Promise<void> {
+  const table = order === 'keyset' ? undefined : await blocksToWalk(walk, due, order);
+  if (table !== undefined) await walkBlocks(walk, table);
+  // Fewer than were counted: some were locked, or have moved.
+  if (rowsOf(walk.progress.changes) < due) await walkKeyset(walk);
 }
 
 const emptied = (like: Changes): Changes => Object.fromEntries(Object.keys(like).map((action) => [action, 0]));

@@ -1,35 +1,37 @@
-import { allChanged, type Operation, type Scope } from './operation.ts';
+import type { Operation, Scope } from './operation.ts';
 
 /** Sessions that ended before completedSessionRetentionDays: their experimental parameters are archived. */
 export function sessions({ tables, retention, instant }: Scope, cutoff: string): Operation {
+  const due = `t.ended_at < $1 and t.status = any($2)
+      and t.experimental_parameters is not null
+      and t.experimental_parameters not in ('null'::jsonb, '{}'::jsonb, '[]'::jsonb)
+      and t.experimental_parameters -> 'archived' is distinct from 'true'::jsonb`;
   return {
     name: 'sessions',
     table: tables.session,
     ageColumn: 'ended_at',
     primaryKey: 'id',
     cutoff,
-    due: `t.ended_at < $1 and t.status = any($2)
-      and t.experimental_parameters is not null
-      and t.experimental_parameters not in ('null'::jsonb, '{}'::jsonb, '[]'::jsonb)
-      and t.experimental_parameters -> 'archived' is distinct from 'true'::jsonb`,
+    due,
     dueParameters: [cutoff, retention.statuses.sessions],
-    counts: `count(*) as archived`,
-    async change(client, ids) {
-      const updated = await client.query(
-        `update ${tables.session}
-            set experimental_parameters = jsonb_build_object(
-                  'archived', true,
-                  'archived_at', $2::text,
-                  'parameter_count',
-                  case jsonb_typeof(experimental_parameters)
-                    when 'object' then (select count(*) from jsonb_object_keys(experimental_parameters))
-                    when 'array' then jsonb_array_length(experimental_parameters)
-                    else 1
-                  end)
-          where id = any($1)`,
-        [ids, instant],
-      );
-      return { archived: allChanged(updated, ids, tables.session) };
-    },
+    steps: [
+      {
+        action: 'archived',
+        due,
+        lock: 'for no key update',
+        lockFirst: false,
+        change: `update ${tables.session} t
+                    set experimental_parameters = jsonb_build_object(
+                          'archived', true,
+                          'archived_at', $3::text,
+                          'parameter_count',
+                          case jsonb_typeof(experimental_parameters)
+                            when 'object' then (select count(*) from jsonb_object_keys(experimental_parameters))
+                            when 'array' then jsonb_array_length(experimental_parameters)
+                            else 1
+                          end)`,
+        changeParameters: [instant],
+      },
+    ],
   };
 }

@@ -6,25 +6,28 @@ export interface Batch {
   seconds: number;
 }
 
-/** How fast the first and the last tenth of the batches of one kind were; rows/s. */
+/** How fast the first, the sixth and the last tenth of the batches of one kind were; rows/s. */
 export interface Flatness {
   kind: string;
   batches: number;
   first: number;
+  middle: number;
   last: number;
 }
 
 /** Fewer batches than this have no tenths. */
 const fewest = 20;
 
-/** Rows/s of the first and of the last tenth of the batches, kind by kind; kinds with too few are left out. */
+/** Rows/s of three tenths of the batches, kind by kind; kinds with too few are left out. */
 export function decileRates(batches: readonly Batch[]): Flatness[] {
   const kinds = Map.groupBy(batches, ({ kind }) => kind);
   return [...kinds]
     .filter(([, ofKind]) => ofKind.length >= fewest)
     .map(([kind, ofKind]) => {
-      const tenth = Math.floor(ofKind.length / 10);
-      return { kind, batches: ofKind.length, first: rate(ofKind.slice(0, tenth)), last: rate(ofKind.slice(-tenth)) };
+      const batches = ofKind.length;
+      const length = Math.floor(batches / 10);
+      const tenthAt = (from: number) => rate(ofKind.slice(from, from + length));
+      return { kind, batches, first: tenthAt(0), middle: tenthAt(batches >> 1), last: tenthAt(batches - length) };
     });
 }
 

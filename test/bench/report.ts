@@ -30,7 +30,7 @@ function goalTable(goals: readonly Goal[]): string {
     what,
     wanted,
     measured,
-    reached ? 'reached' : 'missed',
+    reached === undefined ? 'not measured' : reached ? 'reached' : 'missed',
   ]);
   return markdownTable([['', 'goal', 'measured', ''], ...lines]);
 }
@@ -89,9 +89,10 @@ function flatSection({ dataset, rounds }: NonNullable<Results['flat']>): string 
     kind,
     withSpread(spread(each.map(({ batches }) => batches)), whole),
     withSpread(spread(each.map(({ first }) => first)), whole),
+    withSpread(spread(each.map(({ middle }) => middle)), whole),
     withSpread(spread(each.map(({ last }) => last)), whole),
   ]);
-  return [title, markdownTable([['', 'batches', 'first tenth', 'last tenth'], ...lines])].join('\n\n');
+  return [title, markdownTable([['', 'batches', 'first tenth', 'sixth tenth', 'last tenth'], ...lines])].join('\n\n');
 }
 
 function nothingDueSection({ instructions, variants }: NonNullable<Results['nothingDue']>): string {

@@ -1,5 +1,5 @@
 import type { Client } from 'pg';
-import { databaseUrl, startPostgres, withClient } from '../support/postgres/server.ts';
+import { createCluster, databaseUrl, startCluster, versionOf, withClient } from '../support/postgres/server.ts';
 import { say } from './progress.ts';
 
 /** Durable as in production, and large enough that no checkpoint for want of room falls into a run. */
@@ -35,21 +35,19 @@ export interface BenchServer {
    * A new copy of a template, in which `prepare` may change something. Then all is written to disk and the server
    * started anew: no buffers, no dirty pages, no statistics of earlier rounds.
    */
-  clone(template: string, prepare?: (client: Client) => Promise<void>): Promise<string>;
+  clone(template: string, prepare?: (client: Client) => Promise<unknown>): Promise<string>;
   drop(url: string): Promise<void>;
   stop(): Promise<void>;
 }
 
 export async function startBenchServer(): Promise<BenchServer> {
-  const server = await startPostgres({ settings });
-  const restart = server.restart;
-  if (restart === undefined) throw new Error(`${server.source} cannot be started anew`);
-  const { adminUrl, version, source, stop } = server;
+  const cluster = await createCluster(process.env.TEST_POSTGRES);
+  const { adminUrl, source, restart, stop } = await startCluster(cluster, settings);
   const asAdmin = (work: (admin: Client) => Promise<unknown>) => withClient(adminUrl, work);
   const templates = new Set<string>();
   let clones = 0;
   return {
-    version,
+    version: await versionOf(adminUrl),
     source,
     settings: await withClient(adminUrl, readSettings),
     stop,

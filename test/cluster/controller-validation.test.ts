@@ -89,6 +89,13 @@ const refused: [string, Record<string, unknown>, RegExp][] = [
   ['a guard of more than everything', { guard: { maxPercentOfTable: 101 } }, /maxPercentOfTable.*100/],
   ['a duration without a unit', { limits: { lockTimeout: '2' } }, /limits\.lockTimeout/],
   ['a duration that is too long', { limits: { maxDuration: '169h' } }, /must be from 1s to 168h/],
+  ['an amount of bytes that is none', { limits: { maxReplicationLag: '1GB' } }, /limits\.maxReplicationLag/],
+  ['an amount of bytes that is too small', { limits: { maxReplicationLag: '1023Ki' } }, /must be from 1Mi to 16Ti/],
+  [
+    'an amount of bytes that is too large',
+    { limits: { maxReplicationLag: '99999999999999Ti' } },
+    /must be from 1Mi to 16Ti/,
+  ],
   ['too much history', { history: { runs: 51 } }, /history\.runs.*50/],
   [
     'too many labels',
@@ -199,6 +206,9 @@ const accepted: Record<string, unknown>[] = [
   { database: { ...database, tls: { mode: 'disable' }, schema: 'Agent "Tables"', timestampTimeZone: 'Etc/GMT+5' } },
   { jobs: [{ name: 'x'.repeat(40), operations: ['acknowledgements', 'connections'] }] },
   { limits: { lockTimeout: '1ms', statementTimeout: '24h', maxDuration: '168h', pauseBetweenBatches: '0s' } },
+  { limits: { maxReplicationLag: '1Mi', vacuum: false } },
+  { limits: { maxReplicationLag: '16384Gi', vacuum: true } },
+  { limits: { maxReplicationLag: '1048576' } },
   { limits: { maxDuration: '1h30m' }, history: { runs: 0, successfulJobs: 0, failedJobs: 100 } },
   { guard: { maxRowsPerRun: 1_000_000_000_000, maxPercentOfTable: 100 } },
   {

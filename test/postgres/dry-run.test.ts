@@ -2,7 +2,6 @@ import { afterEach, describe, expect, test } from 'vitest';
 import { effectiveRetention } from '../../src/api/effective.ts';
 import type { RunResult } from '../../src/api/run-result.ts';
 import { cleanupOperations } from '../../src/api/spec.ts';
-import { ConfigurationError } from '../../src/database/config.ts';
 import { acquireRunLock } from '../../src/database/run-lock.ts';
 import { agentTables, checksums } from '../support/data/checksum.ts';
 import { filledDatabase, instant } from '../support/data/filled.ts';
@@ -98,18 +97,6 @@ test('where everything is read-only, dry run and statistics work, and a real run
   expect(real).toMatchObject({ result: 'Failed', rows: 0 });
   for (const { error } of real.operations) expect(error).toMatch(/read-only transaction.*connect to the primary/);
   expect(await checksums(client)).toEqual(before);
-});
-
-test('a server that says it is a standby takes dry runs and statistics, and refuses real runs', async () => {
-  database = await filledDatabase('no-action');
-  const client = await database.client();
-  const before = await checksums(client);
-  const connect = intercepting(database.url, (sql) => sql.replace('pg_is_in_recovery()', 'true'));
-  await expect(run(database, { instant, connect })).rejects.toThrow(ConfigurationError);
-  await expect(run(database, { instant, connect })).rejects.toThrow(/standby.*connect to the primary/);
-  expect(await checksums(client)).toEqual(before);
-  expect(await run(database, { instant, connect, dryRun: true })).toMatchObject({ result: 'DryRun' });
-  expect(await statistics(database, { connect })).toMatchObject({ recordCounts: { sessions: { rows: 100 } } });
 });
 
 test('a dry run of one snapshot does not see what others commit meanwhile', async () => {

@@ -2,7 +2,8 @@ import { randomBytes } from 'node:crypto';
 import type { Client } from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { effectiveRetention } from '../../src/api/effective.ts';
-import { type CleanupOperation, cleanupOperations } from '../../src/api/spec.ts';
+import type { PresetName } from '../../src/api/presets.ts';
+import { type CleanupOperation, cleanupOperations, limitsSchema } from '../../src/api/spec.ts';
 import { grants } from '../../src/retention/grants.ts';
 import { createDatabase, type TestDatabase } from '../support/postgres/database.ts';
 import { type RunOverrides, run, statistics } from '../support/retention.ts';
@@ -118,11 +119,25 @@ test('a policy that keeps acknowledgements for seven years gives no right to del
   );
 });
 
+test('a policy’s limits ask for rights of their own: to see replication, and, as a comment, to vacuum what it changes', () => {
+  const sql = (preset: PresetName, limits: object) =>
+    grants('r', 'public', effectiveRetention({ preset }), limitsSchema.parse(limits)).split('\n');
+  expect(sql('Development', { maxReplicationLag: '1Gi' })).toContain('grant pg_read_all_stats to "r";');
+  expect(sql('Development', {}).join('\n')).not.toContain('pg_read_all_stats');
+  expect(sql('Development', {})).toContain(
+    '-- grant maintain on "public"."agentconnection", "public"."agentinstruction", "public"."agentsession", "public"."agentinstructionacknowledgement" to "r";',
+  );
+  expect(sql('ScientificCompliance', {})).toContain(
+    '-- grant maintain on "public"."agentconnection", "public"."agentinstruction", "public"."agentsession" to "r";',
+  );
+  expect(sql('Development', { vacuum: false }).join('\n')).not.toMatch(/maintain|vacuum/);
+});
+
 /** Every single privilege that grant statements give, and on what: columns one by one. */
 function privilegesIn(sql: string): [privilege: string, object: string][] {
   return sql
     .split('\n')
-    .filter((line) => line !== '')
+    .filter((line) => line !== '' && !line.startsWith('--'))
     .flatMap((line) => {
       const [, list, object] = /^grant (.*) on (.*) to ".*";$/.exec(line)!;
       return [...list!.matchAll(/(\w+)(?: \(([^)]*)\))?/g)].flatMap(([, right, columns]) =>

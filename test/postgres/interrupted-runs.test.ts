@@ -8,8 +8,9 @@ import { createDatabase, type TestDatabase } from '../support/postgres/database.
 import { loadSchema } from '../support/postgres/schema.ts';
 import { blocks, expectNothingLeft, pausing, pidOf, runLockHolders } from '../support/postgres/sessions.ts';
 import { connector, type RunOverrides, run } from '../support/retention.ts';
+import { statements } from '../support/statements.ts';
 
-const lookForAcknowledgements = /as acknowledged/;
+const { deleteInstructions } = statements;
 
 let database: TestDatabase;
 let holder: Client;
@@ -47,7 +48,7 @@ async function terminate(pid: number): Promise<void> {
 describe('two runs at once on one database and schema', () => {
   test('the second waits and is then Skipped, the first goes on unharmed', async () => {
     await addInstructions(database.pool, 5);
-    const first = pausedRun(lookForAcknowledgements);
+    const first = pausedRun(deleteInstructions);
     await first.reached;
     const second = await run(database, { runLockWaitMs: 200 });
     expect(second).toMatchObject({ result: 'Skipped', rows: 0, operations: [] });
@@ -59,7 +60,7 @@ describe('two runs at once on one database and schema', () => {
 
   test('the second goes on when the first ends in time', async () => {
     await addInstructions(database.pool, 5);
-    const first = pausedRun(lookForAcknowledgements);
+    const first = pausedRun(deleteInstructions);
     await first.reached;
     const second = run(database, { connect: connector(database.url, 'retention test second'), runLockWaitMs: 30_000 });
     await eventually('the second run waits', () => sessions('retention test second'));
@@ -75,7 +76,7 @@ describe('two runs at once on one database and schema', () => {
     try {
       await addInstructions(holder, 5);
       await addInstructions(database.pool, 5);
-      const first = pausedRun(lookForAcknowledgements);
+      const first = pausedRun(deleteInstructions);
       await first.reached;
       const second = await run(database, { schema: 'other', runLockWaitMs: 0 });
       expect(second).toMatchObject({ result: 'Succeeded', operations: [{}, { deleted: 5 }, {}, {}] });
@@ -93,7 +94,7 @@ describe('two runs at once on one database and schema', () => {
 
 test('a run whose lock is lost stops before its next batch', async () => {
   await addInstructions(database.pool, 5);
-  const { reached, resume, result, stopping } = pausedRun(lookForAcknowledgements, { retention: { batchSize: 2 } });
+  const { reached, resume, result, stopping } = pausedRun(deleteInstructions, { retention: { batchSize: 2 } });
   await reached;
   for (const pid of await runLockHolders(database)) await terminate(pid);
   await stopping();
@@ -106,7 +107,7 @@ test('a run whose lock is lost stops before its next batch', async () => {
 test('an operation whose connection is lost fails with a sentence, its batch is rolled back, and the later ones run', async () => {
   await addInstructions(database.pool, 5);
   await addSessions(database.pool, 2);
-  const { reached, resume, result } = pausedRun(lookForAcknowledgements);
+  const { reached, resume, result } = pausedRun(deleteInstructions);
   await terminate(await reached);
   resume();
   const { operations, ...rest } = await result;
@@ -122,7 +123,7 @@ describe('a run that is told to stop', () => {
 
   test('finishes its batch and begins no other', async () => {
     await addInstructions(database.pool, 5);
-    const { reached, resume, result, stop } = pausedRun(lookForAcknowledgements, { retention: { batchSize: 2 } });
+    const { reached, resume, result, stop } = pausedRun(deleteInstructions, { retention: { batchSize: 2 } });
     await reached;
     stop.abort(reason);
     resume();
@@ -199,7 +200,7 @@ describe('a run that is told to stop', () => {
 
   test.each(['before it starts', 'while it waits'])('%s, does not wait for another run', async (when) => {
     await addInstructions(database.pool, 5);
-    const first = pausedRun(lookForAcknowledgements);
+    const first = pausedRun(deleteInstructions);
     await first.reached;
     const stop = new AbortController();
     if (when === 'before it starts') stop.abort(reason);
@@ -274,7 +275,7 @@ describe('a network that dies silently does not keep a run beyond its stop', () 
       await addInstructions(database.pool, 2);
       const url = new URL(database.url);
       url.host = `127.0.0.1:${proxy.port}`;
-      const paused = pausing(connector(url.href), lookForAcknowledgements);
+      const paused = pausing(connector(url.href), deleteInstructions);
       const result = run(database, { connect: paused.connect, limits, cancelAfterMs: 200 });
       await paused.reached;
       proxy.freeze();

@@ -11,11 +11,18 @@ describe('one operation alone', () => {
     try {
       const { result } = await runAndCompare(
         database,
-        { operations: [name], retention: { batchSize: 7 * (cleanupOperations.indexOf(name) + 5) + 1 } },
+        {
+          operations: [name],
+          walk: 'keyset',
+          retention: { batchSize: 7 * (cleanupOperations.indexOf(name) + 5) + 1 },
+        },
         { expecting: [name] },
       );
       const { batches } = result.operations[0]!;
-      expect(batches).toBe(Math.ceil(result.rows / result.policy!.batchSize));
+      const windows = Math.ceil(result.rows / result.policy!.batchSize);
+      // Deleting and archiving are two transactions.
+      expect(batches).toBeGreaterThanOrEqual(windows);
+      expect(batches).toBeLessThanOrEqual(name === 'instructions' ? 2 * windows : windows);
     } finally {
       await database.drop();
     }

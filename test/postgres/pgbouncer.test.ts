@@ -8,6 +8,7 @@ import { createDatabase } from '../support/postgres/database.ts';
 import { startPgbouncer } from '../support/postgres/pgbouncer.ts';
 import { blocks, pausing, pidOf, runLockHolders } from '../support/postgres/sessions.ts';
 import { connector, run, statistics } from '../support/retention.ts';
+import { statements } from '../support/statements.ts';
 
 const database = await createDatabase({ template: 'no-action' });
 // Says in a loud line why not, where it cannot be had.
@@ -56,7 +57,7 @@ describe.each(ways)('%s', (_, url) => {
 
   test('a second run waits and is Skipped', async () => {
     await addInstructions(database.pool, 5);
-    const first = pausing(connector(url), /as acknowledged/);
+    const first = pausing(connector(url), statements.deleteInstructions);
     const result = run({ url }, { connect: first.connect });
     await first.reached;
     expect(await run({ url }, { runLockWaitMs: 100 })).toMatchObject({ result: 'Skipped', operations: [] });
@@ -82,7 +83,7 @@ describe.each(ways)('%s', (_, url) => {
 
   test('a run whose lock connection is killed stops before its next batch', async () => {
     await addInstructions(database.pool, 5);
-    const paused = pausing(connector(url), /as acknowledged/);
+    const paused = pausing(connector(url), statements.deleteInstructions);
     const noticed = Promise.withResolvers<void>();
     const log = { debug() {}, info() {}, warn: () => noticed.resolve(), error() {} };
     const result = run({ url }, { connect: paused.connect, log, retention: { batchSize: 2 } });

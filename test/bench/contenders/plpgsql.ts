@@ -8,9 +8,7 @@ const batchSize = 1000;
 /** Batches of 1,000 along an index in PL/pgSQL, each locked first and committed on its own. */
 export const plpgsql: Contender = {
   name: 'plpgsql',
-  prepare: async (client) => {
-    await client.query(procedures);
-  },
+  prepare: (client) => client.query(procedures),
   run: (url) =>
     cleanUpBySql(url, {
       connections: calling('close_connections', { hours: policy.connectionCleanupHours }),

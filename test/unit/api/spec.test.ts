@@ -30,7 +30,8 @@ spec:
   suspend: false
   dryRun: false
   guard: {maxRowsPerRun: 1000000, maxPercentOfTable: 50}
-  limits: {lockTimeout: 2s, statementTimeout: 60s, maxDuration: 1h, pauseBetweenBatches: 0s}
+  limits:
+    {lockTimeout: 2s, statementTimeout: 60s, maxDuration: 1h, pauseBetweenBatches: 0s, maxReplicationLag: 1Gi, vacuum: false}
   history: {runs: 10, successfulJobs: 3, failedJobs: 3}
   runner:
     labels: {team: smartem}
@@ -72,7 +73,7 @@ test('a policy needs a database and a schedule; the rest has defaults', () => {
     suspend: false,
     dryRun: false,
     guard: { maxRowsPerRun: 1_000_000, maxPercentOfTable: 50 },
-    limits: { lockTimeout: '2s', statementTimeout: '60s', maxDuration: '1h', pauseBetweenBatches: '0s' },
+    limits: { lockTimeout: '2s', statementTimeout: '60s', maxDuration: '1h', pauseBetweenBatches: '0s', vacuum: true },
     history: { runs: 10, successfulJobs: 3, failedJobs: 3 },
   });
 });
@@ -104,6 +105,13 @@ describe('bounds', () => {
     ['spec.limits.statementTimeout', '1s', '24h', ['999ms', '86401s']],
     ['spec.limits.maxDuration', '1s', '168h', ['0s', '169h']],
     ['spec.limits.pauseBetweenBatches', '0s', '1h', ['61m', '-1s']],
+    [
+      'spec.limits.maxReplicationLag',
+      '1Mi',
+      '16Ti',
+      ['1023Ki', '1048575', '17Ti', '18T', '', '0', '-1Gi', '1.5Gi', '1GB', 1],
+    ],
+    ['spec.limits.vacuum', false, true, ['yes', 1, null]],
     ['spec.history.runs', 0, 50, [-1, 51]],
     ['spec.history.failedJobs', 1, 100, [0, 101]],
     ['spec.database.schema', 'a', 'a'.repeat(63), ['', 'a'.repeat(64)]],
@@ -128,6 +136,16 @@ describe('what is wrong is said in a sentence that names the field', () => {
     ['spec.schedule', 'TZ=Europe/London 0 3 * * *', /^spec\.schedule: the time zone belongs into spec\.timeZone/],
     ['spec.database.secretRef.name', 'Not_A_Name', /^spec\.database\.secretRef\.name: .*\(given: "Not_A_Name"\)$/],
     ['spec.database.timestampTimeZone', "UTC'; drop", /^spec\.database\.timestampTimeZone: /],
+    [
+      'spec.limits.maxReplicationLag',
+      '1GB',
+      /^spec\.limits\.maxReplicationLag: must be a whole number of bytes, or with .* such as 256Mi or 1Gi \(given: "1GB"\)$/,
+    ],
+    [
+      'spec.limits.maxReplicationLag',
+      '1k',
+      /^spec\.limits\.maxReplicationLag: must be from 1Mi to 16Ti \(given: "1k"\)$/,
+    ],
     ['spec.database.tls.mode', 'prefer', /^spec\.database\.tls\.mode: .*"verify-full".*\(given: "prefer"\)$/],
     ['spec.database.tls.mode', 'require', /^spec\.database\.tls: mode disable or require never looks at a CA/],
     ['spec.database.password', 'secret', /^spec\.database: .*"password"/],

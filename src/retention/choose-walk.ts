@@ -1,0 +1,64 @@
+import type pg from 'pg';
+import { rowsInBlocks } from './batch.ts';
+import type { Operation } from './operation.ts';
+import { type Walk, windowQuery } from './walk.ts';
+
+/** Blocks below which nobody notices the order: 1 MB. */
+const smallTable = 128;
+
+/** A table as a walk along its blocks sees it. */
+export interface TableSize {
+  blocks: number;
+  rowsPerBlock: number;
+}
+
+/**
+ * The table's size if a backlog of `due` rows is cheaper to change block by block than along the keyset, as the planner
+ * sees one batch of each; undefined if not. One batch's worth of rows is no backlog, and the places of rows in a
+ * partitioned table are not unique. `order` asks for it whatever it costs.
+ */
+export function blocksToWalk(walk: Walk, due: number, order?: 'blocks'): Promise<TableSize | undefined> {
+  const { session, settings, operation, pace } = walk;
+  return session.transaction(settings, async (client) => {
+    const { plain, blocks, rowsPerBlock } = await sizeOf(client, operation.table);
+    if (!plain) return undefined;
+    if (order === 'blocks') return { blocks, rowsPerBlock };
+    if (due <= pace.rows || blocks < smallTable || pace.rows < rowsPerBlock) return undefined;
+    const blocksPerBatch = Math.min(blocks, Math.ceil(pace.rows / rowsPerBlock));
+    const { text, values } = windowQuery(operation, pace.rows);
+    const alongKeyset = (await costOf(client, text, values)) * (due / pace.rows);
+    const alongBlocks = (await costOfBlocks(client, operation, blocksPerBatch)) * (blocks / blocksPerBatch);
+    return alongBlocks < alongKeyset ? { blocks, rowsPerBlock } : undefined;
+  });
+}
+
+/** Size of a table now, and the planner's idea of how many rows there are to a block. */
+async function sizeOf(client: pg.Client, table: string): Promise<TableSize & { plain: boolean }> {
+  const { rows } = await client.query<{ plain: boolean; blocks: string; rowsPerBlock: number }>(
+    `select c.relkind = 'r' as plain,
+            pg_relation_size(c.oid) / current_setting('block_size')::int as blocks,
+            greatest(c.reltuples / greatest(c.relpages, 1), 1) as "rowsPerBlock"
+       from pg_class c
+      where c.oid = $1::regclass`,
+    [table],
+  );
+  const { plain, blocks, rowsPerBlock } = rows[0]!;
+  return { plain, blocks: Number(blocks), rowsPerBlock };
+}
+
+function costOfBlocks(client: pg.Client, o: Operation, blocks: number): Promise<number> {
+  const rows = rowsInBlocks(0, blocks);
+  return costOf(client, `select from ${o.table} t where ${rows.where(o.dueParameters.length + 1)} and ${o.due}`, [
+    ...o.dueParameters,
+    ...rows.parameters,
+  ]);
+}
+
+/** The planner's cost of a statement, which is not run. */
+async function costOf(client: pg.Client, text: string, values: unknown[]): Promise<number> {
+  const { rows } = await client.query<{ 'QUERY PLAN': [{ Plan: { 'Total Cost': number } }] }>(
+    `explain (format json) ${text}`,
+    values,
+  );
+  return rows[0]!['QUERY PLAN'][0].Plan['Total Cost'];
+}

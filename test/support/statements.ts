@@ -1,0 +1,15 @@
+/** The statements of a batch, by their text: what a test pauses before, counts or takes out. */
+export const statements = {
+  /** Reads the keys of the next due rows, without a lock. */
+  look: /limit \$\d+$/,
+  /** Locks the rows of a batch. */
+  lock: /skip locked$/,
+  /** Waits for the lock of one row that was passed over before. */
+  retry: /for (no key )?update of t$/,
+  /** Looks for acknowledgements, now that the instructions are locked, and deletes those that have none. */
+  deleteInstructions: /^delete from "public"\."agentinstruction" /,
+  archiveInstructions: /^update "public"\."agentinstruction" /,
+  closeConnections: /^update "public"\."agentconnection" /,
+  archiveSessions: /^update "public"\."agentsession" /,
+  deleteAcknowledgements: /^delete from "public"\."agentinstructionacknowledgement" /,
+} as const;
