@@ -9,15 +9,16 @@ export function deletesAcknowledgements(retention: EffectiveRetention): boolean 
 
 /** Acknowledgements past acknowledgementRetentionDays are deleted: the audit trail gets shorter. */
 export function acknowledgements({ tables }: Scope, cutoff: string): Operation {
+  const due = `t.created_at < $1`;
   return {
     name: 'acknowledgements',
     table: tables.acknowledgement,
     ageColumn: 'created_at',
     primaryKey: 'acknowledgement_id',
     cutoff,
-    due: `t.created_at < $1`,
+    due,
     dueParameters: [cutoff],
-    counts: `count(*) as deleted`,
+    dueBy: { deleted: `${tables.acknowledgement} t where ${due}` },
     async change(client, ids) {
       const removed = await client.query(`delete from ${tables.acknowledgement} where acknowledgement_id = any($1)`, [
         ids,

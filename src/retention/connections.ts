@@ -5,15 +5,16 @@ import { allChanged, type Operation, type Scope } from './operation.ts';
  * `closedAt` is the run's instant in the type and zone of column closed_at.
  */
 export function connections({ tables, retention }: Scope, cutoff: string, closedAt: string): Operation {
+  const due = `t.status = 'active' and t.last_heartbeat_at < $1`;
   return {
     name: 'connections',
     table: tables.connection,
     ageColumn: 'last_heartbeat_at',
     primaryKey: 'id',
     cutoff,
-    due: `t.status = 'active' and t.last_heartbeat_at < $1`,
+    due,
     dueParameters: [cutoff],
-    counts: `count(*) as closed`,
+    dueBy: { closed: `${tables.connection} t where ${due}` },
     async change(client, ids) {
       const updated = await client.query(
         `update ${tables.connection}

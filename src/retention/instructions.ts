@@ -8,6 +8,9 @@ import { allChanged, type Operation, type Scope } from './operation.ts';
  * share lock on the instruction). One statement that does both keeps one snapshot and loses what came in between.
  */
 export function instructions({ tables, retention, instant }: Scope, cutoff: string): Operation {
+  const old = `t.created_at < $1 and t.status = any($2)`;
+  const notArchived = `t.payload -> 'archived' is distinct from 'true'::jsonb`;
+  const itsAcknowledgements = `select from ${tables.acknowledgement} a where a.instruction_id = t.instruction_id`;
   return {
     name: 'instructions',
     table: tables.instruction,
@@ -15,16 +18,14 @@ export function instructions({ tables, retention, instant }: Scope, cutoff: stri
     primaryKey: 'id',
     cutoff,
     // offset 0 keeps the planner from hashing the whole acknowledgement table for each batch.
-    due: `t.created_at < $1 and t.status = any($2)
-      and (t.payload -> 'archived' is distinct from 'true'::jsonb
-           or not exists
-             (select from ${tables.acknowledgement} a where a.instruction_id = t.instruction_id offset 0))`,
+    due: `${old} and (${notArchived} or not exists (${itsAcknowledgements} offset 0))`,
     dueParameters: [cutoff, retention.statuses.instructions],
-    counts: `
-      count(*) filter (where exists
-        (select from ${tables.acknowledgement} a where a.instruction_id = t.instruction_id)) as archived,
-      count(*) filter (where not exists
-        (select from ${tables.acknowledgement} a where a.instruction_id = t.instruction_id)) as deleted`,
+    // The few that are not archived are looked up one by one, as above; the many that are archived are joined.
+    dueBy: {
+      archived: `(select * from ${tables.instruction} t where ${old} and ${notArchived} offset 0) t
+        where exists (${itsAcknowledgements} offset 0)`,
+      deleted: `${tables.instruction} t where ${old} and not exists (${itsAcknowledgements})`,
+    },
     async change(client, ids) {
       const { rows } = await client.query<{ id: string; acknowledged: boolean; archived: boolean }>(
         `select i.id::text as id,

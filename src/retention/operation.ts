@@ -30,8 +30,8 @@ export interface Operation {
   /** SQL condition on the table, aliased `t`; its parameters are `$1` to `$n`. */
   due: string;
   dueParameters: readonly unknown[];
-  /** Select list that counts due rows by what would happen to them; columns named as in Changes. */
-  counts: string;
+  /** The due rows by what happens to them: what a count of all of them selects from. Its parameters are those of `due`. */
+  dueBy: Partial<Record<keyof Changes, string>>;
   /** Changes rows that the same transaction has locked while they were due. */
   change(client: pg.Client, ids: readonly string[]): Promise<Changes>;
 }

@@ -57,6 +57,10 @@ export async function planRun(options: RunOptions, session: Session, stop: Abort
     const wanted = cleanupOperations.filter(
       (name) => options.operations.includes(name) && !(name === 'acknowledgements' && gated),
     );
+    // Counting leaves the other processors to the foreground, and what the planner guesses too high is not compiled.
+    await client.query(
+      `select set_config('max_parallel_workers_per_gather', '0', true), set_config('jit', 'off', true)`,
+    );
     const operations: PlannedOperation[] = [];
     for (const name of wanted) operations.push(await planOperation(client, tables, all[name], stop));
     return {

@@ -2,18 +2,19 @@ import { allChanged, type Operation, type Scope } from './operation.ts';
 
 /** Sessions that ended before completedSessionRetentionDays: their experimental parameters are archived. */
 export function sessions({ tables, retention, instant }: Scope, cutoff: string): Operation {
+  const due = `t.ended_at < $1 and t.status = any($2)
+    and t.experimental_parameters is not null
+    and t.experimental_parameters not in ('null'::jsonb, '{}'::jsonb, '[]'::jsonb)
+    and t.experimental_parameters -> 'archived' is distinct from 'true'::jsonb`;
   return {
     name: 'sessions',
     table: tables.session,
     ageColumn: 'ended_at',
     primaryKey: 'id',
     cutoff,
-    due: `t.ended_at < $1 and t.status = any($2)
-      and t.experimental_parameters is not null
-      and t.experimental_parameters not in ('null'::jsonb, '{}'::jsonb, '[]'::jsonb)
-      and t.experimental_parameters -> 'archived' is distinct from 'true'::jsonb`,
+    due,
     dueParameters: [cutoff, retention.statuses.sessions],
-    counts: `count(*) as archived`,
+    dueBy: { archived: `${tables.session} t where ${due}` },
     async change(client, ids) {
       const updated = await client.query(
         `update ${tables.session}
