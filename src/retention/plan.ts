@@ -1,5 +1,6 @@
 import type pg from 'pg';
 import { milliseconds } from '../api/duration.ts';
+import type { IndexAdvice } from '../api/run-result.ts';
 import { cleanupOperations } from '../api/spec.ts';
 import { ConfigurationError } from '../database/config.ts';
 import type { Session } from '../database/session.ts';
@@ -9,6 +10,7 @@ import { countDue } from './count.ts';
 import { operationsAt, readClock } from './cutoff.ts';
 import { explainSqlError } from './errors.ts';
 import { guardViolation } from './guard.ts';
+import { adviseIndexes } from './index-advice.ts';
 import type { Changes, Operation } from './operation.ts';
 import type { RunOptions } from './options.ts';
 import { type Tables, tablesIn } from './tables.ts';
@@ -26,6 +28,7 @@ export interface Plan {
   violation: string | undefined;
   /** True where acknowledgements were asked for, and stay since the policy keeps them for seven years or more. */
   auditTrailKept: boolean;
+  indexAdvice: IndexAdvice[];
 }
 
 /**
@@ -67,6 +70,7 @@ export async function planRun(options: RunOptions, session: Session, stop: Abort
       operations,
       violation: await guardViolation(client, options.guard, operations),
       auditTrailKept: gated && options.operations.includes('acknowledgements'),
+      indexAdvice: await adviseIndexes(client, tables, operations, options.log),
     };
   });
 }

@@ -1,5 +1,5 @@
 import { milliseconds } from '../api/duration.ts';
-import { cutTexts, type OperationResult, type Result, type RunResult } from '../api/run-result.ts';
+import { cutTexts, type IndexAdvice, type OperationResult, type Result, type RunResult } from '../api/run-result.ts';
 import type { CleanupOperation } from '../api/spec.ts';
 import { ConfigurationError } from '../database/config.ts';
 import { acquireRunLock } from '../database/run-lock.ts';
@@ -18,6 +18,7 @@ interface Outcome {
   result: Result;
   operations: OperationResult[];
   notes: string[];
+  indexAdvice?: IndexAdvice[];
 }
 
 /**
@@ -47,7 +48,11 @@ export async function runRetention(options: RunOptions): Promise<RunResult> {
 /** Never negative, should the machine's clock be set back meanwhile. */
 const secondsBetween = (started: Date, ended: Date) => Math.max(0, ended.getTime() - started.getTime()) / 1000;
 
-function runResult(options: RunOptions, started: Date, { result, operations, notes }: Outcome): RunResult {
+function runResult(
+  options: RunOptions,
+  started: Date,
+  { result, operations, notes, indexAdvice = [] }: Outcome,
+): RunResult {
   const ended = options.now();
   return cutTexts({
     ...options.identity,
@@ -58,6 +63,7 @@ function runResult(options: RunOptions, started: Date, { result, operations, not
     rows: operations.reduce((sum, operation) => sum + rowsOf(operation), 0),
     operations,
     policy: options.retention,
+    ...(indexAdvice.length === 0 ? {} : { indexAdvice }),
     ...(notes.length === 0 ? {} : { message: notes.join('; ') }),
   });
 }
@@ -80,7 +86,7 @@ async function dryRun(options: RunOptions, session: Session, stop: Stop): Promis
     ...failures(operations),
     ...auditTrailNotes(plan),
   ];
-  return { result: resultOf(operations, 'DryRun'), operations, notes };
+  return { result: resultOf(operations, 'DryRun'), operations, notes, indexAdvice: plan.indexAdvice };
 }
 
 async function underRunLock(options: RunOptions, session: Session, stop: Stop): Promise<Outcome> {
@@ -113,7 +119,8 @@ async function execute(plan: Plan, options: RunOptions, session: Session, stop: 
     operations.push(await runOperation(planned, options, session, stop.signal));
   }
   const notes = [...(stop.signal.aborted ? [stop.note] : []), ...failures(operations), ...auditTrailNotes(plan)];
-  return { result: stop.signal.aborted ? 'Partial' : resultOf(operations, 'Succeeded'), operations, notes };
+  const result = stop.signal.aborted ? 'Partial' : resultOf(operations, 'Succeeded');
+  return { result, operations, notes, indexAdvice: plan.indexAdvice };
 }
 
 const failures = (operations: readonly OperationResult[]) =>
