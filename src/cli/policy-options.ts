@@ -20,10 +20,12 @@ export interface PolicyOptions {
   file?: string;
   schema?: string;
 }
-export interface OperationOptions extends PolicyOptions {
+export interface DatabaseOptions extends PolicyOptions {
+  databaseUrl?: string;
+}
+export interface OperationOptions extends DatabaseOptions {
   dryRun?: boolean;
   output?: (typeof outputs)[number];
-  databaseUrl?: string;
 }
 
 /** Adds the options that say which policy applies. */
@@ -37,14 +39,18 @@ export function addPolicyOptions(command: Command): Command {
 }
 
 /** Adds the options of everything that works on a database. */
+export function addDatabaseOptions(command: Command): Command {
+  return addPolicyOptions(command).option(
+    '--database-url <uri>',
+    `postgresql:// URI (default: what ${environmentVariables.join(', ')} say; host, port, user and database have psql's defaults)`,
+  );
+}
+
+/** Adds the options of everything that runs operations. */
 export function addOperationOptions(command: Command): Command {
-  return addPolicyOptions(command)
+  return addDatabaseOptions(command)
     .option('--dry-run', 'only count what would change')
-    .addOption(new Option('--output <format>', 'how the result is printed (default: text)').choices(outputs))
-    .option(
-      '--database-url <uri>',
-      `postgresql:// URI (default: what ${environmentVariables.join(', ')} say; host, port, user and database have psql's defaults)`,
-    );
+    .addOption(new Option('--output <format>', 'how the result is printed (default: text)').choices(outputs));
 }
 
 /** A policy as the command line applies it. */
