@@ -3,6 +3,7 @@ import { Command, CommanderError } from 'commander';
 import { badInputExitCode } from './api/run-result.ts';
 import { addControllerCommand } from './cli/controller.ts';
 import { addGrantsCommand } from './cli/grants.ts';
+import { addIndexesCommand } from './cli/indexes.ts';
 import { addOperationCommands } from './cli/operations.ts';
 import { addRunCommand } from './cli/run.ts';
 import { ConfigurationError } from './database/config.ts';
@@ -22,6 +23,7 @@ const program = new Command('retention')
   .configureHelp({ showGlobalOptions: false });
 addOperationCommands(program);
 addGrantsCommand(program);
+addIndexesCommand(program);
 addRunCommand(program);
 addControllerCommand(program);
 

@@ -38,6 +38,16 @@ const operationResultSchema = z.object({
 });
 export type OperationResult = z.output<typeof operationResultSchema>;
 
+const indexAdviceSchema = z.object({
+  table: z.string().max(63),
+  statements: z
+    .array(text)
+    .max(4)
+    .describe('SQL for the owner of the table, one after the other, each outside a transaction.'),
+  saving: text.describe('What finding the rows due costs without the index, by the planner, and what the index does.'),
+});
+export type IndexAdvice = z.output<typeof indexAdviceSchema>;
+
 const byTable = <T extends z.ZodType>(value: T) =>
   z.object({
     sessions: value.optional(),
@@ -75,6 +85,7 @@ export const runResultSchema = z.object({
   rows: rows.describe('Rows closed, archived and deleted in all; in a dry run those that would be.'),
   operations: z.array(operationResultSchema).max(cleanupOperations.length),
   policy: effectiveSchema.optional().describe('The values in force during the run.'),
+  indexAdvice: z.array(indexAdviceSchema).max(8).optional().describe('Indexes with which runs would read much less.'),
   message: text.optional().describe('One sentence for people.'),
 });
 export type RunResult = z.output<typeof runResultSchema>;
@@ -144,8 +155,11 @@ const terminationMessageBytes = 4096;
 /** The result as JSON of at most 4,096 bytes, what a kubelet keeps of a termination message. */
 export function terminationMessage(report: RunReport): string {
   const { statistics: _statistics, ...result } = report;
-  const { policy: _policy, ...bare } = result;
-  const candidates = [report, result, bare, ...[512, 256, 128, 64, 16].map((length) => cutTexts(bare, length))];
+  const { policy: _policy, ...shorter } = result;
+  // Not among the texts that are cut: half a statement is of no use.
+  const { indexAdvice: _indexAdvice, ...bare } = shorter;
+  const cut = [512, 256, 128, 64, 16].map((length) => cutTexts(bare, length));
+  const candidates = [report, result, shorter, bare, ...cut];
   const texts = candidates.map((candidate) => JSON.stringify(candidate));
   return texts.find((candidate) => Buffer.byteLength(candidate) <= terminationMessageBytes) ?? texts.at(-1)!;
 }

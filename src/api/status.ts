@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { effectiveSchema } from './effective.ts';
 import { maxTextLength, results, runResultSchema, statisticsSchema } from './run-result.ts';
 
-const conditionTypes = ['Ready', 'LastRunSucceeded', 'Reconciling', 'Stalled'] as const;
+const conditionTypes = ['Ready', 'LastRunSucceeded', 'Reconciling', 'Stalled', 'IndexAdvised'] as const;
 export type ConditionType = (typeof conditionTypes)[number];
 
 /** metav1.Condition. */

@@ -1,11 +1,7 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { runController } from '../controller/controller.ts';
-import { ConfigurationError } from '../database/config.ts';
-import { type Connection, serviceAccountConnection } from '../kubernetes/connection.ts';
-import { jsonLogger } from './logger.ts';
-import { stopSignal } from './stop-signal.ts';
 
-interface Flags {
+/** The flags of `retention controller`; no namespace means all of them. */
+export interface ControllerFlags {
   image: string;
   imagePullPolicy?: 'Always' | 'IfNotPresent' | 'Never';
   namespace: string[];
@@ -30,10 +26,9 @@ export function addControllerCommand(program: Command): void {
         .argParser(namespaces)
         .default([], 'all'),
     )
-    .action(async ({ image, imagePullPolicy, namespace }: Flags) => {
-      const log = jsonLogger(process.env);
-      const connection = await clusterConnection();
-      await runController({ connection, image, imagePullPolicy, namespaces: namespace, log, signal: stopSignal() });
+    .action(async (flags: ControllerFlags) => {
+      const { controllerProcess } = await import('./controller-process.ts');
+      await controllerProcess(flags, process.env);
     });
 }
 
@@ -52,16 +47,4 @@ function namespaces(text: string, before: string[]): string[] {
     }
   }
   return [...new Set([...before, ...names])];
-}
-
-/** KUBECONFIG where it is set; else the Pod's service account; else the user's kubeconfig. */
-async function clusterConnection(): Promise<Connection> {
-  if (!process.env.KUBECONFIG && process.env.KUBERNETES_SERVICE_HOST) return serviceAccountConnection();
-  // It loads client-node, which takes most of a second that no other command should wait for.
-  const { connectionFromKubeconfig } = await import('../kubernetes/connection-from-kubeconfig.ts');
-  try {
-    return connectionFromKubeconfig();
-  } catch (cause) {
-    throw new ConfigurationError(`the kubeconfig cannot be used: ${(cause as Error).message}`, { cause });
-  }
 }

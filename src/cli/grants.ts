@@ -1,7 +1,6 @@
 import type { Command } from 'commander';
 import { ConfigurationError } from '../database/config.ts';
-import { grants } from '../retention/grants.ts';
-import { addPolicyOptions, type PolicyOptions, policyOf } from './policy-options.ts';
+import { addPolicyOptions, type PolicyOptions } from './policy-options.ts';
 
 /** `retention grants`: SQL for the role that runs log in as. */
 export function addGrantsCommand(program: Command): void {
@@ -10,6 +9,7 @@ export function addGrantsCommand(program: Command): void {
     .option('--role <name>', 'role that runs log in as', 'retention')
     .action(async (options: PolicyOptions & { role: string }) => {
       if (options.role === '') throw new ConfigurationError('--role must not be empty');
+      const [{ grants }, { policyOf }] = await Promise.all([import('../retention/grants.ts'), import('./policy.ts')]);
       const policy = await policyOf({ ...program.opts<PolicyOptions>(), ...options });
       process.stdout.write(grants(options.role, policy.schema, policy.retention, policy.limits));
     });

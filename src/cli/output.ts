@@ -1,13 +1,12 @@
-import { stringify } from 'yaml';
 import { exitCodes, type OperationResult, type RunReport, type Statistics } from '../api/run-result.ts';
 import type { outputs } from './policy-options.ts';
 
 const number = new Intl.NumberFormat('en-US');
 
 /** A run's report in the format that was asked for; ends with a newline. */
-export function printReport(report: RunReport, format: (typeof outputs)[number]): string {
+export async function printReport(report: RunReport, format: (typeof outputs)[number]): Promise<string> {
   if (format === 'json') return `${JSON.stringify(report, undefined, 2)}\n`;
-  if (format === 'yaml') return stringify(report);
+  if (format === 'yaml') return (await import('yaml')).stringify(report);
   const body = report.statistics === undefined ? cleanupText(report) : statisticsText(report.statistics);
   return `${body}\n`;
 }

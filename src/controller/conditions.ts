@@ -29,13 +29,14 @@ const maxMessageLength = 4096;
 
 type State = Pick<Condition, 'status' | 'reason' | 'message'>;
 
-/** status.conditions; Reconciling and Stalled are there only while they hold, as kstatus wants it. */
+/** status.conditions; all but Ready and LastRunSucceeded are there only while they hold, as kstatus wants it. */
 export function conditions(previous: Condition[], findings: Findings, now: Date): Condition[] {
   const states: [ConditionType, State | undefined][] = [
     ['Ready', ready(findings)],
     ['LastRunSucceeded', lastRunSucceeded(findings)],
     ['Reconciling', findings.retrying && holds({ ...findings.retrying, reason: 'ProgressingWithRetry' })],
     ['Stalled', findings.stalled && holds(findings.stalled)],
+    ['IndexAdvised', indexAdvised(findings)],
   ];
   return states.flatMap(([type, state]) => {
     if (!state) return [];
@@ -76,6 +77,16 @@ function lastRunSucceeded({ jobs, notStarted, overdue }: Findings): State {
     return { status: 'Unknown', reason: 'NoRunYet', message };
   }
   return { status: 'True', reason: 'RunsSucceeded', message: 'The newest run of every job succeeded' };
+}
+
+/** IndexAdvised: what the newest run of any job advises. The policy is no less ready for it, runs only take longer. */
+function indexAdvised({ jobs }: Findings): State | undefined {
+  const advice = jobs.flatMap((job) => job.lastRun?.indexAdvice ?? []);
+  if (advice.length === 0) return undefined;
+  // Several jobs can have an operation in common, and count it a little differently.
+  const bySql = new Map(advice.map(({ statements, saving }) => [`${statements.join('; ')};`, saving]));
+  const message = [...bySql].map(([sql, saving]) => `${saving}. SQL: ${sql}`).join(' ');
+  return { status: 'True', reason: 'IndexMissing', message };
 }
 
 function holds({ reason, message }: Problem): State {

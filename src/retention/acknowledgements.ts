@@ -16,12 +16,12 @@ export function acknowledgements({ tables }: Scope, cutoff: string): Operation {
     ageColumn: 'created_at',
     primaryKey: 'acknowledgement_id',
     cutoff,
-    due,
     dueParameters: [cutoff],
     steps: [
       {
         action: 'deleted',
         due,
+        from: `${tables.acknowledgement} t where ${due}`,
         lock: 'for update',
         lockFirst: false,
         change: `delete from ${tables.acknowledgement} t`,

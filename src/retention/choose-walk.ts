@@ -1,7 +1,9 @@
 import type pg from 'pg';
+import { z } from 'zod';
 import { rowsInBlocks } from './batch.ts';
-import type { Operation } from './operation.ts';
-import { type Walk, windowQuery } from './walk.ts';
+import { pageQuery } from './keyset-walk.ts';
+import { type Changes, type Operation, rowsOf, type Step } from './operation.ts';
+import type { Walk } from './walk.ts';
 
 /** Blocks below which nobody notices the order: 1 MB. */
 const smallTable = 128;
@@ -17,17 +19,22 @@ export interface TableSize {
  * sees one batch of each; undefined if not. One batch's worth of rows is no backlog, and the places of rows in a
  * partitioned table are not unique. `order` asks for it whatever it costs.
  */
-export function blocksToWalk(walk: Walk, due: number, order?: 'blocks'): Promise<TableSize | undefined> {
+export function blocksToWalk(walk: Walk, due: Changes, order?: 'blocks'): Promise<TableSize | undefined> {
   const { session, settings, operation, pace } = walk;
   return session.transaction(settings, async (client) => {
     const { plain, blocks, rowsPerBlock } = await sizeOf(client, operation.table);
     if (!plain) return undefined;
     if (order === 'blocks') return { blocks, rowsPerBlock };
-    if (due <= pace.rows || blocks < smallTable || pace.rows < rowsPerBlock) return undefined;
+    if (rowsOf(due) <= pace.rows || blocks < smallTable || pace.rows < rowsPerBlock) return undefined;
     const blocksPerBatch = Math.min(blocks, Math.ceil(pace.rows / rowsPerBlock));
-    const { text, values } = windowQuery(operation, pace.rows);
-    const alongKeyset = (await costOf(client, text, values)) * (due / pace.rows);
-    const alongBlocks = (await costOfBlocks(client, operation, blocksPerBatch)) * (blocks / blocksPerBatch);
+    let [alongKeyset, alongBlocks] = [0, 0];
+    for (const step of operation.steps) {
+      const stepDue = due[step.action] ?? 0;
+      const page = await costOf(client, pageQuery(operation, step, pace.rows));
+      const stretch = await costOf(client, blocksQuery(operation, step, blocksPerBatch));
+      alongKeyset += page * (stepDue / pace.rows);
+      alongBlocks += stretch * (blocks / blocksPerBatch);
+    }
     return alongBlocks < alongKeyset ? { blocks, rowsPerBlock } : undefined;
   });
 }
@@ -46,19 +53,18 @@ async function sizeOf(client: pg.Client, table: string): Promise<TableSize & { p
   return { plain, blocks: Number(blocks), rowsPerBlock };
 }
 
-function costOfBlocks(client: pg.Client, o: Operation, blocks: number): Promise<number> {
+function blocksQuery(o: Operation, { due }: Step, blocks: number): { text: string; values: unknown[] } {
   const rows = rowsInBlocks(0, blocks);
-  return costOf(client, `select from ${o.table} t where ${rows.where(o.dueParameters.length + 1)} and ${o.due}`, [
-    ...o.dueParameters,
-    ...rows.parameters,
-  ]);
+  return {
+    text: `select from ${o.table} t where ${rows.where(o.dueParameters.length + 1)} and ${due}`,
+    values: [...o.dueParameters, ...rows.parameters],
+  };
 }
 
+const explained = z.tuple([z.object({ Plan: z.object({ 'Total Cost': z.number() }) })]);
+
 /** The planner's cost of a statement, which is not run. */
-async function costOf(client: pg.Client, text: string, values: unknown[]): Promise<number> {
-  const { rows } = await client.query<{ 'QUERY PLAN': [{ Plan: { 'Total Cost': number } }] }>(
-    `explain (format json) ${text}`,
-    values,
-  );
-  return rows[0]!['QUERY PLAN'][0].Plan['Total Cost'];
+async function costOf(client: pg.Client, { text, values }: { text: string; values: unknown[] }): Promise<number> {
+  const { rows } = await client.query<{ 'QUERY PLAN': unknown }>(`explain (format json) ${text}`, values);
+  return explained.parse(rows[0]!['QUERY PLAN'])[0].Plan['Total Cost'];
 }

@@ -12,12 +12,12 @@ export function connections({ tables, retention }: Scope, cutoff: string, closed
     ageColumn: 'last_heartbeat_at',
     primaryKey: 'id',
     cutoff,
-    due,
     dueParameters: [cutoff],
     steps: [
       {
         action: 'closed',
         due,
+        from: `${tables.connection} t where ${due}`,
         lock: 'for no key update',
         lockFirst: false,
         change: `update ${tables.connection} t

@@ -14,21 +14,22 @@ import type { Operation, Scope } from './operation.ts';
 export function instructions({ tables, retention, instant }: Scope, cutoff: string): Operation {
   const pastAge = `t.created_at < $1 and t.status = any($2)`;
   const notArchived = `t.payload -> 'archived' is distinct from 'true'::jsonb`;
+  const itsAcknowledgements = `select from ${tables.acknowledgement} a where a.instruction_id = t.instruction_id`;
   // offset 0 keeps the planner from hashing the whole acknowledgement table for each batch.
-  const acknowledged = `exists
-        (select from ${tables.acknowledgement} a where a.instruction_id = t.instruction_id offset 0)`;
+  const acknowledged = `exists (${itsAcknowledgements} offset 0)`;
   return {
     name: 'instructions',
     table: tables.instruction,
     ageColumn: 'created_at',
     primaryKey: 'id',
     cutoff,
-    due: `${pastAge} and (${notArchived} or not ${acknowledged})`,
     dueParameters: [cutoff, retention.statuses.instructions],
     steps: [
       {
         action: 'deleted',
         due: `${pastAge} and not ${acknowledged}`,
+        // The many archived ones that are kept are joined.
+        from: `${tables.instruction} t where ${pastAge} and not exists (${itsAcknowledgements})`,
         lock: 'for update',
         lockFirst: true,
         change: `delete from ${tables.instruction} t`,
@@ -37,6 +38,9 @@ export function instructions({ tables, retention, instant }: Scope, cutoff: stri
       {
         action: 'archived',
         due: `${pastAge} and ${notArchived} and ${acknowledged}`,
+        // The few that are not archived yet are found first, and then looked up one by one.
+        from: `(select * from ${tables.instruction} t where ${pastAge} and ${notArchived} offset 0) t
+                where ${acknowledged}`,
         // Acknowledgements that come meanwhile need not wait: their instruction stays.
         lock: 'for no key update',
         lockFirst: false,

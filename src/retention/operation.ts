@@ -3,8 +3,8 @@ import type { CleanupOperation } from '../api/spec.ts';
 import type { Tables } from './tables.ts';
 
 /** What can happen to a row. */
-export const actions = ['closed', 'archived', 'deleted'] as const;
-export type Action = (typeof actions)[number];
+const actions = ['closed', 'archived', 'deleted'] as const;
+type Action = (typeof actions)[number];
 
 /** Rows by what happened to them in one batch, or would in a dry run. */
 export type Changes = Partial<Record<Action, number>>;
@@ -20,8 +20,10 @@ export interface Scope {
 /** One thing that an operation does to some of its due rows. */
 export interface Step {
   action: Action;
-  /** SQL condition on the table, aliased `t`: which of the due rows. Its parameters are the operation's `$1` to `$n`. */
+  /** SQL condition on the table, aliased `t`: which rows it is due for. Its parameters are the operation's `$1` to `$n`. */
   due: string;
+  /** What a statement that looks for all these rows at once selects from, as `t`, with its condition. */
+  from: string;
   /** The row lock that the change needs. */
   lock: 'for update' | 'for no key update';
   /** `update … t set …` or `delete from … t`, without a condition; its parameters follow those of `due`. */
@@ -44,10 +46,8 @@ export interface Operation {
   primaryKey: string;
   /** Rows whose age column is older than this are past their age; text in the column's own type. */
   cutoff: string;
-  /** SQL condition on the table, aliased `t`, that holds for every row that is due for one of the steps. */
-  due: string;
   dueParameters: readonly unknown[];
-  /** In the order in which they are done to a batch. */
+  /** In the order in which they are done. */
   steps: readonly Step[];
 }
 

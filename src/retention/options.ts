@@ -43,8 +43,8 @@ export interface RunOptions {
   instant?: string;
   /** Keeps every batch at retention.batchSize, for tests that count them. */
   fixedBatchSize?: boolean;
-  /** The order in which rows are walked, for tests and benches; by default whichever the planner finds cheaper. */
-  walk?: 'keyset' | 'blocks';
+  /** How rows are walked, for tests and benches; by default as their number and the planner's costs suggest. */
+  walk?: 'list' | 'keyset' | 'blocks';
   runLockWaitMs?: number;
   /** How long after a stop a running statement is cancelled. */
   cancelAfterMs?: number;

@@ -1,5 +1,6 @@
 import type pg from 'pg';
 import { milliseconds } from '../api/duration.ts';
+import type { IndexAdvice } from '../api/run-result.ts';
 import { cleanupOperations } from '../api/spec.ts';
 import { ConfigurationError } from '../database/config.ts';
 import type { Session } from '../database/session.ts';
@@ -9,6 +10,7 @@ import { countDue } from './count.ts';
 import { operationsAt, readClock } from './cutoff.ts';
 import { explainSqlError } from './errors.ts';
 import { guardViolation } from './guard.ts';
+import { adviseIndexes } from './index-advice.ts';
 import type { Changes, Operation } from './operation.ts';
 import type { RunOptions } from './options.ts';
 import { checkReplicationVisible } from './replication-lag.ts';
@@ -27,6 +29,7 @@ export interface Plan {
   violation: string | undefined;
   /** True where acknowledgements were asked for, and stay since the policy keeps them for seven years or more. */
   auditTrailKept: boolean;
+  indexAdvice: IndexAdvice[];
 }
 
 /**
@@ -59,12 +62,17 @@ export async function planRun(options: RunOptions, session: Session, stop: Abort
     const wanted = cleanupOperations.filter(
       (name) => options.operations.includes(name) && !(name === 'acknowledgements' && gated),
     );
+    // Counting leaves the other processors to the foreground, and what the planner guesses too high is not compiled.
+    await client.query(
+      `select set_config('max_parallel_workers_per_gather', '0', true), set_config('jit', 'off', true)`,
+    );
     const operations: PlannedOperation[] = [];
     for (const name of wanted) operations.push(await planOperation(client, tables, all[name], stop));
     return {
       operations,
       violation: await guardViolation(client, options.guard, operations),
       auditTrailKept: gated && options.operations.includes('acknowledgements'),
+      indexAdvice: await adviseIndexes(client, tables, operations, options.log),
     };
   });
 }

@@ -1,20 +1,16 @@
 import { milliseconds } from '../api/duration.ts';
-import { cutTexts, type OperationResult, type Result, type RunResult } from '../api/run-result.ts';
-import type { CleanupOperation } from '../api/spec.ts';
+import { cutTexts, type IndexAdvice, type OperationResult, type Result, type RunResult } from '../api/run-result.ts';
 import { ConfigurationError } from '../database/config.ts';
 import { acquireRunLock } from '../database/run-lock.ts';
 import { Session } from '../database/session.ts';
-import { walkBlocks } from './block-walk.ts';
-import { blocksToWalk } from './choose-walk.ts';
 import { explainSqlError } from './errors.ts';
-import { type Changes, rowsOf } from './operation.ts';
+import { rowsOf } from './operation.ts';
 import type { RunOptions } from './options.ts';
-import { Pace } from './pace.ts';
-import { type Plan, type PlannedOperation, planRun } from './plan.ts';
-import { type ReplicationBrake, replicationBrake } from './replication-lag.ts';
+import { type Plan, planRun } from './plan.ts';
+import { replicationBrake } from './replication-lag.ts';
+import { runOperation, secondsBetween } from './run-operation.ts';
 import { type Stop, stopOf } from './stop.ts';
 import { vacuumAfter } from './vacuum.ts';
-import { type Walk, type WalkProgress, walkKeyset } from './walk.ts';
 
 const runLockWaitMs = 60_000;
 
@@ -23,6 +19,7 @@ interface Outcome {
   result: Result;
   operations: OperationResult[];
   notes: string[];
+  indexAdvice?: IndexAdvice[];
 }
 
 /**
@@ -49,10 +46,11 @@ export async function runRetention(options: RunOptions): Promise<RunResult> {
   }
 }
 
-/** Never negative, should the machine's clock be set back meanwhile. */
-const secondsBetween = (started: Date, ended: Date) => Math.max(0, ended.getTime() - started.getTime()) / 1000;
-
-function runResult(options: RunOptions, started: Date, { result, operations, notes }: Outcome): RunResult {
+function runResult(
+  options: RunOptions,
+  started: Date,
+  { result, operations, notes, indexAdvice = [] }: Outcome,
+): RunResult {
   const ended = options.now();
   return cutTexts({
     ...options.identity,
@@ -63,6 +61,7 @@ function runResult(options: RunOptions, started: Date, { result, operations, not
     rows: operations.reduce((sum, operation) => sum + rowsOf(operation), 0),
     operations,
     policy: options.retention,
+    ...(indexAdvice.length === 0 ? {} : { indexAdvice }),
     ...(notes.length === 0 ? {} : { message: notes.join('; ') }),
   });
 }
@@ -85,7 +84,7 @@ async function dryRun(options: RunOptions, session: Session, stop: Stop): Promis
     ...failures(operations),
     ...auditTrailNotes(plan),
   ];
-  return { result: resultOf(operations, 'DryRun'), operations, notes };
+  return { result: resultOf(operations, 'DryRun'), operations, notes, indexAdvice: plan.indexAdvice };
 }
 
 async function underRunLock(options: RunOptions, session: Session, stop: Stop): Promise<Outcome> {
@@ -136,6 +135,7 @@ async function execute(plan: Plan, options: RunOptions, session: Session, stop: 
       ...auditTrailNotes(plan),
       ...vacuumNotes,
     ],
+    indexAdvice: plan.indexAdvice,
   };
 }
 
@@ -158,95 +158,3 @@ const readingSettings = ({ schema, limits }: RunOptions) => ({
 
 const withDeadRows = (result: OperationResult, deadRows: number | undefined): OperationResult =>
   deadRows === undefined ? result : { ...result, deadRows };
-
-async function runOperation(
-  { operation, changes: expected, error: obstacle }: PlannedOperation,
-  options: RunOptions,
-  session: Session,
-  stop: AbortSignal,
-  brake: ReplicationBrake | undefined,
-): Promise<OperationResult> {
-  const started = options.now();
-  const progress: WalkProgress = { changes: emptied(expected), batches: 0, skipped: 0, stopped: false };
-  const due = rowsOf(expected);
-  const walk: Walk = {
-    session,
-    operation,
-    settings: {
-      schema: options.schema,
-      lockTimeoutMs: milliseconds(options.limits.lockTimeout),
-      statementTimeoutMs: milliseconds(options.limits.statementTimeout),
-      operation: operation.name,
-      waitForDisk: false,
-      stop,
-    },
-    pace: new Pace(options.retention.batchSize, options.fixedBatchSize !== true),
-    pauseMs: milliseconds(options.limits.pauseBetweenBatches),
-    // A run that has done all that was due has nothing to wait for.
-    async betweenBatches() {
-      if (rowsOf(progress.changes) < due) await brake?.wait(stop);
-    },
-    progress,
-    stop,
-    onBatch({ changes, batches }) {
-      options.log.debug({ operation: operation.name, batch: batches, ...changes }, 'batch');
-      options.onProgress?.({ operation: operation.name, rows: rowsOf(changes), due, batches });
-    },
-  };
-  let error = obstacle;
-  if (error === undefined && due > 0) {
-    try {
-      await walk.betweenBatches?.();
-      await changeAll(walk, due, options.walk);
-    } catch (cause) {
-      // After a stop, an error is the cancelled statement: rolled back, and no failure of the operation's own.
-      if (stop.aborted) progress.stopped = true;
-      else error = explainSqlError(cause);
-    }
-    // Batches are committed without waiting for the disk.
-    if (progress.batches > 0)
-      await session
-        .flush(walk.settings)
-        .catch((cause) =>
-          options.log.warn({ error: explainSqlError(cause) }, 'what was changed may not be on disk yet'),
-        );
-  }
-  const message = noteOf(operation.name, progress);
-  const result: OperationResult = {
-    name: operation.name,
-    cutoff: operation.cutoff,
-    ...progress.changes,
-    skipped: progress.skipped,
-    batches: progress.batches,
-    durationSeconds: secondsBetween(started, options.now()),
-    ...(message === undefined ? {} : { message }),
-    ...(error === undefined ? {} : { error }),
-  };
-  if (error !== undefined) options.log.error(result, 'operation failed');
-  else if (message !== undefined) options.log.warn(result, 'operation done');
-  else options.log.info(result, 'operation done');
-  return result;
-}
-
-/**
- * Changes what is due: a backlog block by block where that is cheaper, and along the keyset what is left then.
- */
-async function changeAll(walk: Walk, due: number, order?: RunOptions['walk']): Promise<void> {
-  const table = order === 'keyset' ? undefined : await blocksToWalk(walk, due, order);
-  if (table !== undefined) await walkBlocks(walk, table);
-  // Fewer than were counted: some were locked, or have moved.
-  if (rowsOf(walk.progress.changes) < due) await walkKeyset(walk);
-}
-
-const emptied = (like: Changes): Changes => Object.fromEntries(Object.keys(like).map((action) => [action, 0]));
-
-function noteOf(name: CleanupOperation, { changes, skipped, stopped }: WalkProgress): string | undefined {
-  const notes = [
-    ...(name === 'acknowledgements' && changes.deleted
-      ? [`the audit trail is shorter by ${changes.deleted} acknowledgements`]
-      : []),
-    ...(skipped > 0 ? [`${skipped} rows were locked by others and are left for the next run`] : []),
-    ...(stopped ? ['not finished'] : []),
-  ];
-  return notes.length === 0 ? undefined : notes.join('; ');
-}

@@ -12,12 +12,12 @@ export function sessions({ tables, retention, instant }: Scope, cutoff: string):
     ageColumn: 'ended_at',
     primaryKey: 'id',
     cutoff,
-    due,
     dueParameters: [cutoff, retention.statuses.sessions],
     steps: [
       {
         action: 'archived',
         due,
+        from: `${tables.session} t where ${due}`,
         lock: 'for no key update',
         lockFirst: false,
         change: `update ${tables.session} t

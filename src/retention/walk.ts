@@ -1,7 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type pg from 'pg';
 import type { Session, TransactionSettings } from '../database/session.ts';
-import { changeLockedRows, lockRows, rowsByKey } from './batch.ts';
 import { addChanges, type Changes, type Operation, rowsOf } from './operation.ts';
 import type { Pace } from './pace.ts';
 
@@ -13,7 +11,7 @@ export interface Walk {
   pace: Pace;
   pauseMs: number;
   /** Called after the pause; the next batch begins when it is done. */
-  betweenBatches?: () => Promise<void>;
+  betweenBatches(): Promise<void>;
   progress: WalkProgress;
   /** When aborted, no new transaction begins. */
   stop: AbortSignal;
@@ -28,100 +26,7 @@ export interface WalkProgress {
   stopped: boolean;
 }
 
-/** Locked rows whose keys are kept for a second try; more are only counted. */
-const maxKeysKept = 10_000;
-const lockNotAvailable = '55P03';
-
-interface Key {
-  id: string;
-  age: string;
-}
-
-/**
- * Changes all due rows in batches along the keyset (age column, primary key), one transaction per step of a batch. Rows
- * that others hold locked are passed over and tried once more at the end. Ends early, with `stopped` set, when `stop` is
- * aborted. Errors of the database are thrown; `progress` keeps what is done.
- */
-export async function walkKeyset(walk: Walk): Promise<void> {
-  const { progress, stop } = walk;
-  const locked: string[] = [];
-  let position: Key | undefined;
-  for (;;) {
-    if (stop.aborted) return markStopped(progress, locked.length);
-    const started = performance.now();
-    const window = await look(walk, position);
-    position = window.at(-1);
-    if (position === undefined) break;
-    const passed = new Set(window.map((key) => key.id));
-    for (const step of walk.operation.steps) {
-      if (stop.aborted) return markStopped(progress, locked.length);
-      for (const id of await changeKeys(walk, step, [...passed], 'skip locked')) passed.delete(id);
-    }
-    walk.pace.took(performance.now() - started);
-    for (const id of passed) {
-      if (locked.length < maxKeysKept) locked.push(id);
-      else progress.skipped += 1;
-    }
-    await pauseAfterBatch(walk);
-  }
-  await retryLocked(walk, locked);
-}
-
-/** The next due rows past a position, locked or not: the window of a batch. None left means the walk is over. */
-function look({ session, settings, operation, pace }: Walk, after: Key | undefined): Promise<Key[]> {
-  return session.transaction(settings, async (client) => {
-    const { text, values } = windowQuery(operation, pace.rows, after);
-    return (await client.query<Key>(text, values)).rows;
-  });
-}
-
-/** Reads the keys of the next due rows past a position; from the start without one, which is before -infinity too. */
-export function windowQuery(o: Operation, limit: number, after?: Key): { text: string; values: unknown[] } {
-  const n = o.dueParameters.length;
-  const past = after === undefined ? '' : `and (t.${o.ageColumn}, t.${o.primaryKey}) > ($${n + 2}, $${n + 3})`;
-  return {
-    text: `select t.${o.primaryKey}::text as id, t.${o.ageColumn}::text as age
-             from ${o.table} t
-            where ${o.due}
-              ${past}
-            order by t.${o.ageColumn}, t.${o.primaryKey}
-            limit $${n + 1}`,
-    values: [...o.dueParameters, limit, ...(after === undefined ? [] : [after.age, after.id])],
-  };
-}
-
-/** One step for some rows by primary key, in a transaction of its own: locked, looked at again, changed. Returns the keys that were locked. */
-async function changeKeys(
-  walk: Walk,
-  step: Operation['steps'][number],
-  keys: readonly string[],
-  others: 'skip locked' | 'wait',
-): Promise<string[]> {
-  const { session, settings, operation } = walk;
-  const { primaryKey } = operation;
-  const { taken, changed } = await session.transaction(settings, async (client: pg.Client) => {
-    const taken = await lockRows(client, operation, step, rowsByKey(primaryKey, keys), primaryKey, others);
-    return { taken, changed: await changeLockedRows(client, operation, step, primaryKey, taken) };
-  });
-  recordBatch(walk, { [step.action]: changed });
-  return taken;
-}
-
-/** Each of the rows that were locked before, in a transaction of its own: waits for it up to the lock timeout. */
-async function retryLocked(walk: Walk, ids: readonly string[]): Promise<void> {
-  for (const [index, id] of ids.entries()) {
-    if (walk.stop.aborted) return markStopped(walk.progress, ids.length - index);
-    try {
-      for (const step of walk.operation.steps) {
-        if ((await changeKeys(walk, step, [id], 'wait')).length > 0) break;
-      }
-    } catch (error) {
-      if ((error as { code?: string }).code !== lockNotAvailable) throw error;
-      walk.progress.skipped += 1;
-    }
-  }
-}
-
+/** Notes that a walk ends early, with rows that it has passed over and not tried again. */
 export function markStopped(progress: WalkProgress, untried: number): void {
   progress.stopped = true;
   progress.skipped += untried;
@@ -138,5 +43,5 @@ export function recordBatch({ progress, onBatch }: Walk, changes: Changes): void
 /** Between batches, outside any transaction. */
 export async function pauseAfterBatch({ pauseMs, betweenBatches, stop }: Walk): Promise<void> {
   if (pauseMs > 0) await sleep(pauseMs, undefined, { signal: stop }).catch(() => {});
-  await betweenBatches?.();
+  await betweenBatches();
 }

@@ -12,7 +12,7 @@ let end: (() => void) | undefined;
 afterEach(() => end?.());
 
 function run(args: string[], env: Record<string, string> = {}) {
-  const child = spawn(process.execPath, ['src/main.ts', 'controller', ...args], {
+  const child = spawn(process.execPath, ['bin/retention.js', 'controller', ...args], {
     env: { PATH: process.env.PATH, ...env },
     stdio: ['ignore', 'ignore', 'pipe'],
   });

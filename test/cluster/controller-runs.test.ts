@@ -207,6 +207,32 @@ describe('the results of runs', () => {
     expect(good.lastRun).toMatchObject({ id: 'smartem-nightly-3', result: 'Succeeded' });
   });
 
+  it('of which one advises an index show that, until a later one of its job does not', async () => {
+    await policies.apply('smartem', { jobs });
+    await policies.settled('smartem', 'Ready', 'True');
+    const statements = ['create index concurrently if not exists "i" on "public"."agentsession" (ended_at, id)'];
+    const indexAdvice = [{ table: 'agentsession', statements, saving: 'finding the 0 sessions to archive reads all' }];
+    await report('smartem', 'nightly', { ...night, result: 'Succeeded', indexAdvice });
+    await report('smartem', 'heartbeat', beat);
+    const advised = await policies.statusOf('smartem', 'both runs', ({ runs }) => runs?.length === 2);
+    expect(conditionOf(advised, 'IndexAdvised')).toMatchObject({
+      status: 'True',
+      message: `finding the 0 sessions to archive reads all. SQL: ${statements[0]};`,
+    });
+    const waited = await cluster.kubectl([
+      'wait',
+      'retpol/smartem',
+      '-n',
+      namespace,
+      '--for=condition=Ready',
+      '--timeout=10s',
+    ]);
+    expect(waited).toMatchObject({ code: 0 });
+    await report('smartem', 'nightly', { id: 'smartem-nightly-2', completionTime: '2026-03-01T03:46:00Z' });
+    const rest = await policies.statusOf('smartem', 'three runs', ({ runs }) => runs?.length === 3);
+    expect(conditionOf(rest, 'IndexAdvised')).toBeUndefined();
+  });
+
   it('of a job that leaves the spec leave the status, and the others stay', async () => {
     const observed = { observedAt: '2026-03-01T03:00:00Z', totalSizeBytes: 1, totalSize: '1 B' };
     const statistics = { ...observed, recordCounts: {}, tableSizes: {}, oldest: {}, due: {}, uncovered: {} };

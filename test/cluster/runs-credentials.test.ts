@@ -192,7 +192,7 @@ describe('the password', () => {
       const pid = String(runs.node.pid(runs.namespace, pod));
       const { stdout: commandLines } = await promisify(execFile)('ps', ['-ww', '-e', '-o', 'pid=,args=']);
       const own = commandLines.split('\n').filter((line) => line.trim().startsWith(`${pid} `));
-      expect(own.join()).toContain('src/main.ts run');
+      expect(own.join()).toContain('bin/retention.js run');
       expect(found(commandLines)).toEqual([]);
       await runs.node.kill(runs.namespace, pod);
       const [job] = await runs.jobs('killed');

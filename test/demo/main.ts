@@ -26,7 +26,7 @@ async function main(): Promise<void> {
   stops.push(cluster.stop);
   const node = await startProcessNode({
     kubeConfig: cluster.kubeConfig,
-    images: { [image]: [process.execPath, 'src/main.ts'] },
+    images: { [image]: [process.execPath, 'bin/retention.js'] },
   });
   stops.push(node.stop);
   const kubectl = strict(cluster.kubectl);
@@ -85,7 +85,7 @@ async function startController(cluster: ControlPlane, kubectl: StrictKubectl): P
   stops.push(() => children.close());
   controllerLog = join(folder, 'controller.log');
   const log = await open(controllerLog, 'w');
-  const controller = children.spawn(process.execPath, ['src/main.ts', 'controller', '--image', image], {
+  const controller = children.spawn(process.execPath, ['bin/retention.js', 'controller', '--image', image], {
     env: { PATH: process.env.PATH, KUBECONFIG: kubeconfig },
     stdio: ['ignore', log.fd, log.fd],
   });

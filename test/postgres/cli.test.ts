@@ -8,7 +8,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test
 import { parse, stringify } from 'yaml';
 import { type RunReport, runReportSchema } from '../../src/api/run-result.ts';
 import { cleanupOperations } from '../../src/api/spec.ts';
-import { policyOf } from '../../src/cli/policy-options.ts';
+import { policyOf } from '../../src/cli/policy.ts';
 import {
   addConnection,
   addInstruction,

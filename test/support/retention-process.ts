@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { ChildProcesses } from './child-processes.ts';
 
-const entry = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
+const entry = fileURLToPath(new URL('../../bin/retention.js', import.meta.url));
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
 export interface Ended {

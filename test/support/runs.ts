@@ -48,7 +48,7 @@ export class Runs {
   static async start(cluster: Cluster, options: RunsOptions & { node?: ProcessNode } = {}): Promise<Runs> {
     await installOperator(cluster);
     const namespace = await cluster.createNamespace(restricted);
-    const images = { [runnerImage]: [process.execPath, 'src/main.ts'] };
+    const images = { [runnerImage]: [process.execPath, 'bin/retention.js'] };
     const node = options.node ?? (await startProcessNode({ kubeConfig: cluster.kubeConfig, images }));
     const runs = new Runs(cluster, namespace, node);
     await runs.startController(options);

@@ -15,7 +15,7 @@ export interface Pausing {
 }
 
 /** Wraps a connector: the first statement that matches, on whichever of its connections, is held back until `resume`. */
-export function pausing(connect: RunOptions['connect'], statement: RegExp): Pausing {
+export function pausing(connect: RunOptions['connect'], statement: Pick<RegExp, 'test'>): Pausing {
   const reached = Promise.withResolvers<number>();
   const resumed = Promise.withResolvers<void>();
   let done = false;

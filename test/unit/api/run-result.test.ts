@@ -42,6 +42,7 @@ function reportWith(text: string, statuses: string[] = []): RunReport {
     })),
     policy: presetRetention('ScientificCompliance'),
     message: text,
+    indexAdvice: [{ table: 'agentsession', statements: ['create index …'], saving: 'much' }],
     statistics: {
       observedAt: '2026-11-23T03:17:00.123456Z',
       recordCounts: { sessions: { rows: 1 } },
@@ -91,15 +92,17 @@ describe('the termination message', () => {
     expect(JSON.parse(terminationMessage(report))).toEqual(report);
   });
 
-  test('leaves out statistics first, then the policy, and cuts texts last', () => {
+  test('leaves out statistics first, then the policy, then advice, and cuts texts last', () => {
     const long = (length: number, statuses: string[] = []) =>
       JSON.parse(terminationMessage(reportWith('x'.repeat(length), statuses))) as RunReport;
     const many = Array.from({ length: 50 }, (_, n) => `status ${n} ${'y'.repeat(50)}`);
     expect(long(10, many)).toEqual({ ...reportWith('x'.repeat(10)), statistics: undefined });
-    const { policy, statistics, ...bare } = reportWith('x'.repeat(330));
-    expect(policy).toBeDefined();
-    expect(statistics).toBeDefined();
-    expect(long(330)).toEqual(bare);
+    const without = (length: number, ...fields: (keyof RunReport)[]) =>
+      Object.fromEntries(
+        Object.entries(reportWith('x'.repeat(length))).filter(([name]) => !fields.includes(name as never)),
+      );
+    expect(long(320)).toEqual(without(320, 'statistics', 'policy'));
+    expect(long(340)).toEqual(without(340, 'statistics', 'policy', 'indexAdvice'));
     expect(long(1024).message).toMatch(/^x{255}…$/);
   });
 });

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Condition } from '../../../src/api/status.ts';
 import { conditions, type Findings, overdueJobs } from '../../../src/controller/conditions.ts';
+import { runOf } from '../../support/controller-objects.ts';
 
 const now = new Date('2026-03-01T12:00:00Z');
 const succeeded = { name: 'nightly', cronJob: 'smartem-nightly', lastSuccessTime: '2026-03-01T03:01:00Z' };
@@ -38,6 +39,27 @@ describe('the conditions of a policy', () => {
     expect(find(all, 'Ready')).toMatchObject({ status: 'False', reason: 'Forbidden' });
     expect(find(all, 'Reconciling')).toMatchObject({ status: 'True', message: 'exceeded quota' });
     expect(find(all, 'Stalled')).toBeUndefined();
+  });
+
+  it('have IndexAdvised while the newest run of any job advises one, and are no less Ready for it', () => {
+    const advised = (job: string, saving: string) => {
+      const indexAdvice = [{ table: 'agentsession', statements: ['create index i …', 'analyze t'], saving }];
+      return { ...succeeded, name: job, lastRun: runOf(job, { indexAdvice }) };
+    };
+    const jobs = [advised('nightly', 'reads 100 rows'), advised('weekly', 'reads 200 rows'), succeeded];
+    const all = conditionsOf({ jobs });
+    expect(all.map(({ type, status }) => [type, status])).toEqual([
+      ['Ready', 'True'],
+      ['LastRunSucceeded', 'True'],
+      ['IndexAdvised', 'True'],
+    ]);
+    expect(find(all, 'IndexAdvised')).toMatchObject({
+      reason: 'IndexMissing',
+      message: 'reads 200 rows. SQL: create index i …; analyze t;',
+    });
+    expect(
+      find(conditionsOf({ jobs: [{ ...succeeded, lastRun: runOf('nightly') }] }, all), 'IndexAdvised'),
+    ).toBeUndefined();
   });
 
   it('have messages of 4,096 characters at most', () => {

@@ -1,0 +1,26 @@
+import { runController } from '../controller/controller.ts';
+import { ConfigurationError } from '../database/config.ts';
+import { type Connection, serviceAccountConnection } from '../kubernetes/connection.ts';
+import type { ControllerFlags } from './controller.ts';
+import { jsonLogger } from './logger.ts';
+import { stopSignal } from './stop-signal.ts';
+
+/** Runs the controller until SIGTERM or SIGINT. */
+export async function controllerProcess(flags: ControllerFlags, env: NodeJS.ProcessEnv): Promise<void> {
+  const { image, imagePullPolicy, namespace } = flags;
+  const log = jsonLogger(env);
+  const connection = await clusterConnection(env);
+  await runController({ connection, image, imagePullPolicy, namespaces: namespace, log, signal: stopSignal() });
+}
+
+/** KUBECONFIG where it is set; else the Pod's service account; else the user's kubeconfig. */
+async function clusterConnection(env: NodeJS.ProcessEnv): Promise<Connection> {
+  if (!env.KUBECONFIG && env.KUBERNETES_SERVICE_HOST) return serviceAccountConnection();
+  // It loads client-node, which takes most of a second, which a controller in a Pod need not wait for.
+  const { connectionFromKubeconfig } = await import('../kubernetes/connection-from-kubeconfig.ts');
+  try {
+    return connectionFromKubeconfig();
+  } catch (cause) {
+    throw new ConfigurationError(`the kubeconfig cannot be used: ${(cause as Error).message}`, { cause });
+  }
+}

@@ -1,0 +1,121 @@
+import { milliseconds } from '../api/duration.ts';
+import type { OperationResult } from '../api/run-result.ts';
+import type { CleanupOperation } from '../api/spec.ts';
+import type { Session } from '../database/session.ts';
+import { walkBlocks } from './block-walk.ts';
+import { blocksToWalk } from './choose-walk.ts';
+import { explainSqlError } from './errors.ts';
+import { walkKeyset } from './keyset-walk.ts';
+import { type Changes, rowsOf } from './operation.ts';
+import type { RunOptions } from './options.ts';
+import { Pace } from './pace.ts';
+import type { PlannedOperation } from './plan.ts';
+import type { ReplicationBrake } from './replication-lag.ts';
+import type { Walk, WalkProgress } from './walk.ts';
+
+/** Never negative, should the machine's clock be set back meanwhile. */
+export const secondsBetween = (started: Date, ended: Date): number =>
+  Math.max(0, ended.getTime() - started.getTime()) / 1000;
+
+/** Does one operation of a run, and says how it went; whatever fails is part of what it says. */
+export async function runOperation(
+  { operation, changes: expected, error: obstacle }: PlannedOperation,
+  options: RunOptions,
+  session: Session,
+  stop: AbortSignal,
+  brake: ReplicationBrake | undefined,
+): Promise<OperationResult> {
+  const started = options.now();
+  const progress: WalkProgress = { changes: emptied(expected), batches: 0, skipped: 0, stopped: false };
+  const due = rowsOf(expected);
+  const walk: Walk = {
+    session,
+    operation,
+    settings: {
+      schema: options.schema,
+      lockTimeoutMs: milliseconds(options.limits.lockTimeout),
+      statementTimeoutMs: milliseconds(options.limits.statementTimeout),
+      operation: operation.name,
+      waitForDisk: false,
+      stop,
+    },
+    pace: new Pace(options.retention.batchSize, options.fixedBatchSize !== true),
+    pauseMs: milliseconds(options.limits.pauseBetweenBatches),
+    // A run that has done all that was due has nothing to wait for.
+    async betweenBatches() {
+      if (rowsOf(progress.changes) < due) await brake?.wait(stop);
+    },
+    progress,
+    stop,
+    onBatch({ changes, batches }) {
+      options.log.debug({ operation: operation.name, batch: batches, ...changes }, 'batch');
+      options.onProgress?.({ operation: operation.name, rows: rowsOf(changes), due, batches });
+    },
+  };
+  let error = obstacle;
+  if (error === undefined && due > 0) {
+    try {
+      await walk.betweenBatches();
+      await changeAll(walk, expected, options.walk);
+    } catch (cause) {
+      // After a stop, an error is the cancelled statement: rolled back, and no failure of the operation's own.
+      if (stop.aborted) progress.stopped = true;
+      else error = explainSqlError(cause);
+    }
+    // Batches are committed without waiting for the disk.
+    if (progress.batches > 0)
+      await session
+        .flush(walk.settings)
+        .catch((cause) =>
+          options.log.warn({ error: explainSqlError(cause) }, 'what was changed may not be on disk yet'),
+        );
+  }
+  const message = noteOf(operation.name, progress);
+  const result: OperationResult = {
+    name: operation.name,
+    cutoff: operation.cutoff,
+    ...progress.changes,
+    skipped: progress.skipped,
+    batches: progress.batches,
+    durationSeconds: secondsBetween(started, options.now()),
+    ...(message === undefined ? {} : { message }),
+    ...(error === undefined ? {} : { error }),
+  };
+  if (error !== undefined) options.log.error(result, 'operation failed');
+  else if (message !== undefined) options.log.warn(result, 'operation done');
+  else options.log.info(result, 'operation done');
+  return result;
+}
+
+/** So many keys are found by one statement and kept in memory; more are paged. */
+const maxKeysListed = 20_000;
+
+/** Changes what is due: a backlog block by block where that is cheaper, the rest, or what is left then, by key. */
+async function changeAll(walk: Walk, due: Changes, order: RunOptions['walk']): Promise<void> {
+  if (order === undefined || order === 'blocks') {
+    const table = await blocksToWalk(walk, due, order);
+    if (table !== undefined) await walkBlocks(walk, table);
+  }
+  let left = 0;
+  for (const step of walk.operation.steps) {
+    // Fewer than were counted: some were locked, have moved, or are due for the next step by now.
+    left += (due[step.action] ?? 0) - (walk.progress.changes[step.action] ?? 0);
+    if (left <= 0 || walk.progress.stopped) continue;
+    const before = rowsOf(walk.progress.changes);
+    await walkKeyset(walk, step, order === 'keyset' || left > maxKeysListed ? 'pages' : 'list');
+    left -= rowsOf(walk.progress.changes) - before;
+  }
+}
+
+const emptied = (like: Changes): Changes => Object.fromEntries(Object.keys(like).map((action) => [action, 0]));
+
+function noteOf(name: CleanupOperation, { changes, skipped, stopped }: WalkProgress): string | undefined {
+  const notes = [
+    ...(name === 'acknowledgements' && changes.deleted
+      ? [`the audit trail is shorter by ${changes.deleted} acknowledgements`]
+      : []),
+    ...(skipped > 0 ? [`${skipped} rows were locked by others and are left for the next run`] : []),
+    ...(stopped ? ['not finished'] : []),
+  ];
+  return notes.length === 0 ? undefined : notes.join('; ');
+}
