@@ -48,4 +48,6 @@ export interface RunOptions {
   runLockWaitMs?: number;
   /** How long after a stop a running statement is cancelled. */
   cancelAfterMs?: number;
+  /** Pauses before a transaction is tried again after a conflict or a lost connection, for tests. */
+  retryPausesMs?: readonly number[];
 }

@@ -29,7 +29,7 @@ interface Outcome {
  */
 export async function runRetention(options: RunOptions): Promise<RunResult> {
   const started = options.now();
-  const session = new Session(() => options.connect(stop.abandon), options.log);
+  const session = new Session(() => options.connect(stop.abandon), options.log, options.retryPausesMs);
   const stop = stopOf(options, session);
   try {
     const outcome = await (options.dryRun
@@ -94,6 +94,8 @@ async function underRunLock(options: RunOptions, session: Session, stop: Stop): 
     return { result: 'Skipped', operations: [], notes: [note] };
   }
   lock.lost.addEventListener('abort', () => stop.for(String(lock.lost.reason)));
+  // As long as the lock's own transaction is open, the server has not crashed either: no commit has been lost unseen.
+  session.beforeReconnecting = lock.confirm;
   try {
     const plan = await planRun(options, session, stop.signal);
     if (plan.violation !== undefined) return blocked(plan.violation);
@@ -135,7 +137,7 @@ async function runOperation(
   stop: AbortSignal,
 ): Promise<OperationResult> {
   const started = options.now();
-  const progress: WalkProgress = { changes: emptied(expected), batches: 0, skipped: 0, stopped: false };
+  const progress: WalkProgress = { changes: emptied(expected), batches: 0, skipped: 0, stopped: false, onDisk: true };
   const due = rowsOf(expected);
   const walk: Walk = {
     session,
@@ -167,11 +169,10 @@ async function runOperation(
     }
     // Batches are committed without waiting for the disk.
     if (progress.batches > 0)
-      await session
-        .flush(walk.settings)
-        .catch((cause) =>
-          options.log.warn({ error: explainSqlError(cause) }, 'what was changed may not be on disk yet'),
-        );
+      await session.flush(walk.settings).catch((cause) => {
+        progress.onDisk = false;
+        options.log.warn({ error: explainSqlError(cause) }, 'cannot make sure that commits are on disk');
+      });
   }
   const message = noteOf(operation.name, progress);
   const result: OperationResult = {
@@ -202,13 +203,14 @@ async function changeAll(walk: Walk, due: number, order?: RunOptions['walk']): P
 
 const emptied = (like: Changes): Changes => Object.fromEntries(Object.keys(like).map((action) => [action, 0]));
 
-function noteOf(name: CleanupOperation, { changes, skipped, stopped }: WalkProgress): string | undefined {
+function noteOf(name: CleanupOperation, { changes, skipped, stopped, onDisk }: WalkProgress): string | undefined {
   const notes = [
     ...(name === 'acknowledgements' && changes.deleted
       ? [`the audit trail is shorter by ${changes.deleted} acknowledgements`]
       : []),
     ...(skipped > 0 ? [`${skipped} rows were locked by others and are left for the next run`] : []),
     ...(stopped ? ['not finished'] : []),
+    ...(onDisk ? [] : ['what was changed may not be on disk yet']),
   ];
   return notes.length === 0 ? undefined : notes.join('; ');
 }

@@ -24,6 +24,8 @@ export interface WalkProgress {
   batches: number;
   skipped: number;
   stopped: boolean;
+  /** False where the last commits may still be in the server's memory only. */
+  onDisk: boolean;
 }
 
 /** Locked rows whose keys are kept for a second try; more are only counted. */

@@ -1,6 +1,6 @@
 import type { Client } from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { addConnection, addInstructions, addSessions, countOf, emptyTables } from '../support/data/due-rows.ts';
+import { addConnection, addInstructions, countOf, emptyTables } from '../support/data/due-rows.ts';
 import { eventually } from '../support/eventually.ts';
 import { startFreezingProxy } from '../support/freezing-proxy.ts';
 import { recordingLog } from '../support/log.ts';
@@ -34,11 +34,9 @@ function pausedRun(statement: RegExp, overrides: RunOverrides = {}) {
   const { log, lines } = recordingLog();
   const stop = new AbortController();
   const result = run(database, { connect: paused.connect, log, signal: stop.signal, ...overrides });
-  const stopping = () =>
-    eventually('the run has noticed that it has to stop', async () =>
-      lines.some((line) => line.message === 'stopping'),
-    );
-  return { ...paused, result, stop, stopping };
+  const logged = (message: string) =>
+    eventually(`the run logs: ${message}`, async () => lines.some((line) => line.message === message));
+  return { ...paused, result, stop, logged };
 }
 
 async function terminate(pid: number): Promise<void> {
@@ -94,28 +92,14 @@ describe('two runs at once on one database and schema', () => {
 
 test('a run whose lock is lost stops before its next batch', async () => {
   await addInstructions(database.pool, 5);
-  const { reached, resume, result, stopping } = pausedRun(deleteInstructions, { retention: { batchSize: 2 } });
+  const { reached, resume, result, logged } = pausedRun(deleteInstructions, { retention: { batchSize: 2 } });
   await reached;
   for (const pid of await runLockHolders(database)) await terminate(pid);
-  await stopping();
+  await logged('stopping');
   resume();
   expect(await result).toMatchObject({ result: 'Partial', rows: 2, operations: [{}, { deleted: 2, batches: 1 }] });
   expect((await result).message).toMatch(/the connection that holds the run.s lock was lost/);
   expect(await countOf(database.pool, 'agentinstruction')).toBe(3);
-});
-
-test('an operation whose connection is lost fails with a sentence, its batch is rolled back, and the later ones run', async () => {
-  await addInstructions(database.pool, 5);
-  await addSessions(database.pool, 2);
-  const { reached, resume, result } = pausedRun(deleteInstructions);
-  await terminate(await reached);
-  resume();
-  const { operations, ...rest } = await result;
-  expect(rest).toMatchObject({ result: 'Partial', rows: 3 });
-  expect(operations).toMatchObject([{}, { name: 'instructions', deleted: 0 }, { name: 'sessions', archived: 3 }, {}]);
-  expect(operations[1]?.error).toMatch(/ended the connection|the connection was lost/);
-  expect(operations[1]?.error).toMatch(/what was committed stays, the next run goes on/);
-  expect(await countOf(database.pool, 'agentinstruction')).toBe(5);
 });
 
 describe('a run that is told to stop', () => {
@@ -153,6 +137,19 @@ describe('a run that is told to stop', () => {
       });
       expect((await result).operations[1]?.error).toBeUndefined();
     });
+    expect(await countOf(database.pool, 'agentinstruction')).toBe(5);
+  });
+
+  test('does not wait to try again what was interrupted, be it a batch or the counting before it', async () => {
+    await addInstructions(database.pool, 5);
+    for (const statement of [/^select count/, deleteInstructions]) {
+      const { reached, resume, result, stop, logged } = pausedRun(statement, { retryPausesMs: [3_600_000] });
+      await terminate(await reached);
+      resume();
+      await logged('a transaction is tried again');
+      stop.abort(reason);
+      expect(await result).toMatchObject({ result: 'Partial', message: `stopped: ${reason}` });
+    }
     expect(await countOf(database.pool, 'agentinstruction')).toBe(5);
   });
 
