@@ -131,7 +131,8 @@ async function startLocal(found: string, source: string, options: PostgresOption
   }
 }
 
-async function initialise(binaries: string, folder: string, password: string, owner: Owner): Promise<void> {
+/** Makes the data folder `data` in a folder, for a superuser `postgres` with this password. */
+export async function initialise(binaries: string, folder: string, password: string, owner: Owner): Promise<void> {
   const data = join(folder, 'data');
   const passwordFile = join(folder, 'password');
   mkdirSync(data, { mode: 0o700 });
@@ -165,12 +166,33 @@ async function run(
   owner: Owner,
   log: PostgresOptions['log'],
 ): Promise<() => Promise<void>> {
+  const children = new ChildProcesses(folder);
+  try {
+    const child = await launch(children, binaries, folder, settings, owner, log);
+    return async () => {
+      await stopProcess(child, 'SIGINT');
+      await children.close();
+    };
+  } catch (error) {
+    await children.close();
+    throw error;
+  }
+}
+
+/** Starts `postgres` on the data in a folder and waits until it is ready. */
+export async function launch(
+  children: ChildProcesses,
+  binaries: string,
+  folder: string,
+  settings: Record<string, string>,
+  owner: Owner,
+  log?: PostgresOptions['log'],
+): Promise<ChildProcess> {
   const own = {
     listen_addresses: '127.0.0.1',
     unix_socket_directories: '',
     dynamic_shared_memory_type: 'mmap', // in the data folder, which goes even when the server is killed
   };
-  const children = new ChildProcesses(folder);
   const child = children.spawn(
     join(binaries, 'postgres'),
     [
@@ -180,16 +202,8 @@ async function run(
     ],
     { ...owner, cwd: folder, env: { ...process.env, LC_ALL: 'C' }, stdio: ['ignore', 'ignore', 'pipe'] },
   );
-  try {
-    await ready(child, log);
-  } catch (error) {
-    await children.close();
-    throw error;
-  }
-  return async () => {
-    await stopProcess(child, 'SIGINT');
-    await children.close();
-  };
+  await ready(child, log);
+  return child;
 }
 
 async function ready(child: ChildProcess, log: PostgresOptions['log']): Promise<void> {
