@@ -140,6 +140,8 @@ export async function createCluster(choice: string | undefined): Promise<Cluster
 export interface LocalServer extends StartedServer {
   /** Stops it as an administrator does, and starts it again. */
   restart(): Promise<void>;
+  /** Stops it at once, as `pg_ctl stop -m immediate` does: what it had in memory alone is gone. Then it starts again. */
+  crash(): Promise<void>;
 }
 
 /** Starts a local server with more settings than those of all tests; `stop` removes its folder too. */
@@ -200,7 +202,7 @@ async function run(
   { binaries, folder, owner }: Cluster,
   settings: Record<string, string>,
   log: PostgresOptions['log'],
-): Promise<Pick<LocalServer, 'restart' | 'stop'>> {
+): Promise<Pick<LocalServer, 'restart' | 'crash' | 'stop'>> {
   const own = {
     listen_addresses: '127.0.0.1',
     unix_socket_directories: '',
@@ -228,6 +230,10 @@ async function run(
   return {
     async restart() {
       await stopProcess(child, 'SIGINT', 120_000); // what is in its memory has to be written first
+      child = await launch();
+    },
+    async crash() {
+      await stopProcess(child, 'SIGQUIT');
       child = await launch();
     },
     async stop() {

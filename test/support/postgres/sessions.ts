@@ -56,7 +56,7 @@ export function blocks(database: TestDatabase, pid: number): Promise<number> {
 }
 
 /** The server processes that hold a run's lock in this database. */
-export async function runLockHolders(database: TestDatabase): Promise<number[]> {
+export async function runLockHolders(database: Pick<TestDatabase, 'pool'>): Promise<number[]> {
   const { rows } = await database.pool.query<{ pid: number }>(
     `select l.pid
        from pg_locks l
@@ -67,7 +67,7 @@ export async function runLockHolders(database: TestDatabase): Promise<number[]> 
 }
 
 /** Waits until runs have left no session and no advisory lock behind; fails with what is left. */
-export async function expectNothingLeft(database: TestDatabase, name = runSessions): Promise<void> {
+export async function expectNothingLeft(database: Pick<TestDatabase, 'pool'>, name = runSessions): Promise<void> {
   let left = '';
   await eventually(
     'runs leave no session and no lock behind',
