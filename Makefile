@@ -1,5 +1,5 @@
 # Every target installs what it needs from the lock file; nothing else is set up by hand.
-.PHONY: install check test demo bench generate
+.PHONY: install check test demo bench mutants generate
 
 install: node_modules/.package-lock.json
 
@@ -18,6 +18,9 @@ demo: install
 
 generate: install
 	npm run -s generate
+
+mutants: install
+	npm run -s mutants
 
 # SIZE (XS, S, M, L; several with commas), SCENARIO and ROUNDS choose; without them S and M, and M shuffled.
 bench: install

@@ -8,6 +8,8 @@ const tryAgainAfterMs = 250;
 /** The lock of one run at a time per database and schema. `lost` is aborted when its connection is gone. */
 export interface RunLock {
   lost: AbortSignal;
+  /** Throws where the lock is lost, after asking: a network or a server that dies in silence tells nothing by itself. */
+  confirm(): Promise<void>;
   release(): Promise<void>;
 }
 
@@ -29,6 +31,10 @@ export async function acquireRunLock(
   const lose = () => lost.abort('the connection that holds the run’s lock was lost');
   client.on('error', lose);
   client.on('end', lose);
+  const confirm = async () => {
+    await client.query('select').catch(lose);
+    if (lost.signal.aborted) throw new Error(String(lost.signal.reason));
+  };
   const release = async () => {
     client.off('error', lose).off('end', lose);
     await client.end().catch(() => {});
@@ -48,7 +54,7 @@ export async function acquireRunLock(
         // The driver leaves the last parameterised query's portal open, and its snapshot with it, which would hold back
         // vacuum for as long as the run lasts; a simple query closes it.
         await client.query('select');
-        return { lost: lost.signal, release };
+        return { lost: lost.signal, confirm, release };
       }
       const left = deadline - Date.now();
       if (left <= 0) break;

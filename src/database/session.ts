@@ -28,15 +28,20 @@ interface Log {
  * (`set local`), which is what survives pgbouncer in transaction mode.
  */
 export class Session {
+  /** Awaited before a lost connection is replaced; throws where the work must not go on. */
+  beforeReconnecting: (() => Promise<void>) | undefined;
   #connect: () => Promise<pg.Client>;
   #log: Log | undefined;
+  #retryPausesMs: readonly number[];
   #client: pg.Client | undefined;
   #backend: number | undefined;
   #wasConnected = false;
 
-  constructor(connect: () => Promise<pg.Client>, log?: Log) {
+  /** The pauses are for tests; none means that nothing is tried again. */
+  constructor(connect: () => Promise<pg.Client>, log?: Log, pausesMs: readonly number[] = retryPausesMs) {
     this.#connect = connect;
     this.#log = log;
+    this.#retryPausesMs = pausesMs;
   }
 
   /**
@@ -45,13 +50,13 @@ export class Session {
    * connection is lost during the commit, the server is asked what became of it.
    */
   async transaction<T>(settings: TransactionSettings, work: (client: pg.Client) => Promise<T>): Promise<T> {
-    for (const [attempt, pauseMs] of [...retryPausesMs, 0].entries()) {
+    for (const [attempt, pauseMs] of [...this.#retryPausesMs, 0].entries()) {
       try {
         return await this.#once(settings, work);
       } catch (error) {
         // A first connection that fails is a matter of configuration more often than not: said at once.
         const again = isConflict(error) || (this.#wasConnected && isLostConnection(error));
-        if (!again || attempt === retryPausesMs.length || settings.stop?.aborted) throw error;
+        if (!again || attempt === this.#retryPausesMs.length || settings.stop?.aborted) throw error;
         const retryInMs = Math.round(pauseMs * (0.5 + Math.random() / 2));
         this.#log?.warn({ error: (error as Error).message, retryInMs }, 'a transaction is tried again');
         await sleep(retryInMs, undefined, { signal: settings.stop }).catch(() => {});
@@ -97,7 +102,7 @@ export class Session {
 
   /** What became of a transaction whose client has gone; the server may be about to notice only now. */
   async #wasCommitted(xid: string, stop: AbortSignal | undefined): Promise<boolean> {
-    for (const pauseMs of [0, ...retryPausesMs]) {
+    for (const pauseMs of [0, ...this.#retryPausesMs]) {
       await sleep(pauseMs, undefined, { signal: stop }).catch(() => {});
       if (stop?.aborted) return false;
       try {
@@ -139,6 +144,7 @@ export class Session {
 
   async #open(): Promise<pg.Client> {
     if (this.#client !== undefined) return this.#client;
+    if (this.#wasConnected) await this.beforeReconnecting?.();
     const client = await this.#connect();
     const discard = () => this.#discard(client);
     client.on('error', discard);

@@ -1,6 +1,9 @@
 /** Errors after which the same transaction may succeed: somebody else's turn, or a connection that was lost. */
 const conflicts = new Set(['40001', '40P01']);
-const lostConnections = new Set(['57P01', '57P02', '57P03', 'ECONNRESET', 'ECONNREFUSED', 'EPIPE', 'ETIMEDOUT']);
+const lostConnections = new Set([
+  ...['57P01', '57P02', '57P03'],
+  ...['ECONNRESET', 'ECONNREFUSED', 'EPIPE', 'ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH', 'EAI_AGAIN'],
+]);
 
 /** True for a deadlock or a serialization failure: PostgreSQL has rolled the transaction back for somebody else's sake. */
 export function isConflict(error: unknown): boolean {
@@ -11,7 +14,7 @@ export function isConflict(error: unknown): boolean {
 export function isLostConnection(error: unknown): boolean {
   const { code = '', message = '', cause } = error as { code?: string; message?: string; cause?: unknown };
   if (lostConnections.has(code) || code.startsWith('08')) return true;
-  // The driver's own words for a connection that was lost carry no code.
-  if (/^Connection terminated|connection error and is not queryable/.test(message)) return true;
+  // The driver's own words for a connection that was lost, or not made in time, carry no code.
+  if (/^Connection terminated|connection error and is not queryable|^timeout expired$/.test(message)) return true;
   return cause !== undefined && isLostConnection(cause);
 }

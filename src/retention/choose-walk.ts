@@ -32,7 +32,8 @@ export function blocksToWalk(walk: Walk, due: Changes, order?: 'blocks'): Promis
       const stepDue = due[step.action] ?? 0;
       const page = await costOf(client, pageQuery(operation, step, pace.rows));
       const stretch = await costOf(client, blocksQuery(operation, step, blocksPerBatch));
-      alongKeyset += page * (stepDue / pace.rows);
+      // Its rows are read twice: to look for them, and by key to lock them.
+      alongKeyset += 2 * page * (stepDue / pace.rows);
       alongBlocks += stretch * (blocks / blocksPerBatch);
     }
     return alongBlocks < alongKeyset ? { blocks, rowsPerBlock } : undefined;

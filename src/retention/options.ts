@@ -50,4 +50,6 @@ export interface RunOptions {
   cancelAfterMs?: number;
   /** How long the vacuum of one table may take. */
   vacuumTimeoutMs?: number;
+  /** Pauses before a transaction is tried again after a conflict or a lost connection, for tests. */
+  retryPausesMs?: readonly number[];
 }

@@ -44,6 +44,7 @@ export async function planRun(options: RunOptions, session: Session, stop: Abort
     // Counting a backlog may take longer than a batch ever should; the run's own end bounds it.
     statementTimeoutMs: milliseconds(options.limits.maxDuration),
     readOnlySnapshot: true,
+    stop,
   };
   return session.transaction(settings, async (client) => {
     if (!options.dryRun) await refuseStandby(client);

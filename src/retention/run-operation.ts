@@ -26,7 +26,7 @@ export async function runOperation(
   brake: ReplicationBrake | undefined,
 ): Promise<OperationResult> {
   const started = options.now();
-  const progress: WalkProgress = { changes: emptied(expected), batches: 0, skipped: 0, stopped: false };
+  const progress: WalkProgress = { changes: emptied(expected), batches: 0, skipped: 0, stopped: false, onDisk: true };
   const due = rowsOf(expected);
   const walk: Walk = {
     session,
@@ -64,11 +64,10 @@ export async function runOperation(
     }
     // Batches are committed without waiting for the disk.
     if (progress.batches > 0)
-      await session
-        .flush(walk.settings)
-        .catch((cause) =>
-          options.log.warn({ error: explainSqlError(cause) }, 'what was changed may not be on disk yet'),
-        );
+      await session.flush(walk.settings).catch((cause) => {
+        progress.onDisk = false;
+        options.log.warn({ error: explainSqlError(cause) }, 'cannot make sure that commits are on disk');
+      });
   }
   const message = noteOf(operation.name, progress);
   const result: OperationResult = {
@@ -109,13 +108,14 @@ async function changeAll(walk: Walk, due: Changes, order: RunOptions['walk']): P
 
 const emptied = (like: Changes): Changes => Object.fromEntries(Object.keys(like).map((action) => [action, 0]));
 
-function noteOf(name: CleanupOperation, { changes, skipped, stopped }: WalkProgress): string | undefined {
+function noteOf(name: CleanupOperation, { changes, skipped, stopped, onDisk }: WalkProgress): string | undefined {
   const notes = [
     ...(name === 'acknowledgements' && changes.deleted
       ? [`the audit trail is shorter by ${changes.deleted} acknowledgements`]
       : []),
     ...(skipped > 0 ? [`${skipped} rows were locked by others and are left for the next run`] : []),
     ...(stopped ? ['not finished'] : []),
+    ...(onDisk ? [] : ['what was changed may not be on disk yet']),
   ];
   return notes.length === 0 ? undefined : notes.join('; ');
 }

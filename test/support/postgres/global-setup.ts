@@ -18,9 +18,9 @@ declare module 'vitest' {
   }
 }
 
-/** Starts the one server of this run, with a template database for each form of the schema. */
+/** Starts the server that the project asks for, with a template database for each form of the schema. */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
-  const run = await sharedRun();
+  const run = await sharedRun({ ...process.env, ...project.config.env });
   run.users += 1;
   project.provide('postgres', run.context);
   return async () => {
@@ -38,15 +38,18 @@ interface Run {
 }
 
 // vitest loads this file once per project, so what they share hangs on the process.
-const shared = globalThis as { retentionPostgres?: Promise<Run> };
+const shared = globalThis as { retentionPostgres?: Map<string | undefined, Promise<Run>> };
 
-function sharedRun(): Promise<Run> {
-  shared.retentionPostgres ??= startRun();
-  return shared.retentionPostgres;
+/** One for all projects that ask for the same server. */
+function sharedRun(env: NodeJS.ProcessEnv): Promise<Run> {
+  shared.retentionPostgres ??= new Map();
+  const run = shared.retentionPostgres.get(env.TEST_POSTGRES) ?? startRun(env);
+  shared.retentionPostgres.set(env.TEST_POSTGRES, run);
+  return run;
 }
 
-async function startRun(): Promise<Run> {
-  const server = await startPostgres();
+async function startRun(env: NodeJS.ProcessEnv): Promise<Run> {
+  const server = await startPostgres({ env });
   const prefix = `retention_${randomBytes(4).toString('hex')}`;
   const templates = { cascade: `${prefix}_cascade`, 'no-action': `${prefix}_no_action`, older: `${prefix}_older` };
   for (const variant of variants) await createTemplate(server.adminUrl, templates[variant], variant);

@@ -22,6 +22,8 @@ export interface PostgresOptions {
   log?: (line: string) => void;
   /** Asks for a local server with this certificate, whatever else could be used. */
   tls?: ServerTls;
+  /** Where TEST_DATABASE_URL and TEST_POSTGRES are looked for; this process' own environment by default. */
+  env?: NodeJS.ProcessEnv;
 }
 
 /** A running server for tests and demo. */
@@ -83,9 +85,10 @@ export async function withClient<T>(url: string, use: (client: Client) => Promis
 }
 
 async function start(options: PostgresOptions): Promise<StartedServer> {
-  const choice = process.env.TEST_POSTGRES;
-  if (!options.tls && process.env.TEST_DATABASE_URL) {
-    return { adminUrl: process.env.TEST_DATABASE_URL, source: 'TEST_DATABASE_URL', stop: async () => {} };
+  const { env = process.env } = options;
+  const choice = env.TEST_POSTGRES;
+  if (!options.tls && env.TEST_DATABASE_URL) {
+    return { adminUrl: env.TEST_DATABASE_URL, source: 'TEST_DATABASE_URL', stop: async () => {} };
   }
   if (!options.tls && (choice === undefined || choice === 'container') && (await engineWithImage())) {
     try {
