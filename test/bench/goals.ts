@@ -1,5 +1,5 @@
 import { cleanupOperations } from '../../src/api/spec.ts';
-import type { Cleanup } from './contenders/contender.ts';
+import { type Cleanup, rowsOf } from './contenders/contender.ts';
 import { type Dataset, nameOf } from './data.ts';
 import { ratios, type Spread, spread } from './figures.ts';
 import { type Request, requests } from './foreground-load.ts';
@@ -37,7 +37,7 @@ const atLeast = (what: string, least: number, measured: Spread): Goal => ({
   reached: measured.median >= least,
 });
 
-const atMost = (what: string, most: number, measured: Spread, format: (value: number) => string = String): Goal => ({
+const atMost = (what: string, most: number, measured: Spread, format: (value: number) => string): Goal => ({
   what,
   wanted: `≤ ${format(most)}`,
   measured: withSpread(measured, format),
@@ -66,6 +66,7 @@ function againstBulk(dataset: Dataset, { runner, bulk }: CleanupRounds): Goal[] 
 
 /** Rows/s of the runner's full cleanup at one size ÷ at the size before. */
 function growth(cleanups: Results['cleanups']): Goal[] {
+  const rate = (round: Cleanup) => rowsOf(round) / round.seconds;
   const inOrder = cleanups.filter(({ dataset }) => !dataset.shuffled);
   return inOrder.slice(1).map((larger, index) => {
     const smaller = inOrder[index]!;
@@ -75,11 +76,6 @@ function growth(cleanups: Results['cleanups']): Goal[] {
       ratios(larger.rounds.runner.map(rate), smaller.rounds.runner.map(rate)),
     );
   });
-}
-
-function rate(round: Cleanup): number {
-  const rows = cleanupOperations.reduce((sum, name) => sum + round.operations[name].rows, 0);
-  return rows / round.seconds;
 }
 
 /** Kind by kind of batches; without any, nothing was shown to be flat. */

@@ -1,5 +1,5 @@
 import { cleanupOperations } from '../../src/api/spec.ts';
-import type { Cleanup } from './contenders/contender.ts';
+import { type Cleanup, rowsOf } from './contenders/contender.ts';
 import { nameOf } from './data.ts';
 import { median, spread } from './figures.ts';
 import { type Request, requests } from './foreground-load.ts';
@@ -59,11 +59,6 @@ function operationTable(rounds: CleanupRounds): string {
 
 const total = (round: Cleanup) => ({ rows: rowsOf(round), seconds: round.seconds });
 
-/** Rows that a cleanup changed. */
-function rowsOf(round: Cleanup): number {
-  return cleanupOperations.reduce((sum, name) => sum + round.operations[name].rows, 0);
-}
-
 function costTable(rounds: CleanupRounds): string {
   const line = (name: string, format: (value: number) => string, of: (round: CleanupRound) => number | undefined) => [
     name,
@@ -85,6 +80,7 @@ function costTable(rounds: CleanupRounds): string {
 function flatSection({ dataset, rounds }: NonNullable<Results['flat']>): string {
   const title = `Batches of ${nameOf(dataset)} while another session holds an old snapshot, rows/s: median (min–max) of ${rounds.length} rounds`;
   const kinds = [...Map.groupBy(rounds.flat(), ({ kind }) => kind)];
+  if (kinds.length === 0) return `${title}: no operation had enough batches`;
   const lines = kinds.map(([kind, each]) => [
     kind,
     withSpread(spread(each.map(({ batches }) => batches)), whole),

@@ -20,6 +20,11 @@ export interface Cleanup {
   peakMemoryBytes?: number;
 }
 
+/** Rows that a cleanup changed. */
+export function rowsOf({ operations }: Cleanup): number {
+  return cleanupOperations.reduce((sum, name) => sum + operations[name].rows, 0);
+}
+
 /** One way to do a full cleanup by the policy Development. */
 export interface Contender {
   name: 'runner' | 'bulk' | 'plpgsql';
