@@ -48,17 +48,23 @@ export async function walkKeyset(walk: Walk): Promise<void> {
     if (stop.aborted) return markStopped(progress, locked.length);
     const started = performance.now();
     const window = await look(walk, position);
-    position = window.at(-1);
-    if (position === undefined) break;
+    if (window.length === 0) break;
     const passed = new Set(window.map((key) => key.id));
+    let again = false;
     for (const step of walk.operation.steps) {
       if (stop.aborted) return markStopped(progress, locked.length);
-      for (const id of await changeKeys(walk, step, [...passed], 'skip locked')) passed.delete(id);
+      const { taken, changed } = await changeKeys(walk, step, [...passed], 'skip locked');
+      for (const id of taken) passed.delete(id);
+      again ||= changed < taken.length;
     }
     walk.pace.took(performance.now() - started);
-    for (const id of passed) {
-      if (locked.length < maxKeysKept) locked.push(id);
-      else progress.skipped += 1;
+    // A row that was locked, and then not due for the step any more, may be due for another one.
+    if (!again) {
+      position = window.at(-1);
+      for (const id of passed) {
+        if (locked.length < maxKeysKept) locked.push(id);
+        else progress.skipped += 1;
+      }
     }
     await pauseAfterBatch(walk);
   }
@@ -88,21 +94,24 @@ export function windowQuery(o: Operation, limit: number, after?: Key): { text: s
   };
 }
 
-/** One step for some rows by primary key, in a transaction of its own: locked, looked at again, changed. Returns the keys that were locked. */
+/**
+ * One step for some rows by primary key, in a transaction of its own: locked, looked at again, changed. Returns the
+ * keys that were locked, and how many of these rows were still due and changed.
+ */
 async function changeKeys(
   walk: Walk,
   step: Operation['steps'][number],
   keys: readonly string[],
   others: 'skip locked' | 'wait',
-): Promise<string[]> {
+): Promise<{ taken: string[]; changed: number }> {
   const { session, settings, operation } = walk;
   const { primaryKey } = operation;
-  const { taken, changed } = await session.transaction(settings, async (client: pg.Client) => {
+  const done = await session.transaction(settings, async (client: pg.Client) => {
     const taken = await lockRows(client, operation, step, rowsByKey(primaryKey, keys), primaryKey, others);
     return { taken, changed: await changeLockedRows(client, operation, step, primaryKey, taken) };
   });
-  recordBatch(walk, { [step.action]: changed });
-  return taken;
+  recordBatch(walk, { [step.action]: done.changed });
+  return done;
 }
 
 /** Each of the rows that were locked before, in a transaction of its own: waits for it up to the lock timeout. */
@@ -111,7 +120,7 @@ async function retryLocked(walk: Walk, ids: readonly string[]): Promise<void> {
     if (walk.stop.aborted) return markStopped(walk.progress, ids.length - index);
     try {
       for (const step of walk.operation.steps) {
-        if ((await changeKeys(walk, step, [id], 'wait')).length > 0) break;
+        if ((await changeKeys(walk, step, [id], 'wait')).changed > 0) break;
       }
     } catch (error) {
       if ((error as { code?: string }).code !== lockNotAvailable) throw error;

@@ -1,6 +1,7 @@
 import type { ClientBase, Pool } from 'pg';
 
-type Queryable = Pick<ClientBase | Pool, 'query'>;
+/** A connection or a pool of them. */
+export type Queryable = Pick<ClientBase | Pool, 'query'>;
 
 /** Everything older than this is due under every preset. */
 const old = `now() - interval '100 years'`;
