@@ -64,6 +64,18 @@ export class When {
   }
 }
 
+/** For `expected`: what the act leaves if it comes before the step has locked the row; what the run leaves otherwise. */
+export const whoeverIsFirst =
+  (action: Action, { act, run }: { act: string; run: string }): Part['expected'] =>
+  (when, ending) =>
+    when.beforeLock(action) && ending !== 'rolled back later' ? act : run;
+
+/** For `expected`: what the act leaves, whenever it comes; what the run leaves if it is rolled back. */
+export const theAct =
+  ({ act, run }: { act: string; run: string }): Part['expected'] =>
+  (_when, ending) =>
+    ending === 'rolled back later' ? run : act;
+
 /** What became of an act. */
 interface Acted {
   waited: boolean;
