@@ -2,6 +2,8 @@
 export const statements = {
   /** Reads the keys of the next due rows, without a lock. */
   look: /limit \$\d+$/,
+  /** Reads the keys of all due rows. */
+  list: /order by t\.\w+, t\.\w+$/,
   /** Locks the rows of a batch. */
   lock: /skip locked$/,
   /** Waits for the lock of one row that was passed over before. */
