@@ -15,15 +15,3 @@ export const statements = {
   archiveSessions: /^update "public"\."agentsession" /,
   deleteAcknowledgements: /^delete from "public"\."agentinstructionacknowledgement" /,
 } as const;
-
-/** Matches the statement that comes after one that matches. */
-export function following(statement: RegExp): Pick<RegExp, 'test'> {
-  let passed = false;
-  return {
-    test(sql) {
-      if (passed) return true;
-      passed = statement.test(sql);
-      return false;
-    },
-  };
-}
