@@ -1,4 +1,5 @@
-#!/usr/bin/env node
+#!/usr/bin/env -S node --max-semi-space-size=2
+// Batches make much garbage: with larger semi-spaces V8 takes 150 MB for a backlog where these do with less than 100.
 import { enableCompileCache } from 'node:module';
 import { join } from 'node:path';
 

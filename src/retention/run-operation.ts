@@ -6,7 +6,7 @@ import { walkBlocks } from './block-walk.ts';
 import { blocksToWalk } from './choose-walk.ts';
 import { explainSqlError } from './errors.ts';
 import { walkKeyset } from './keyset-walk.ts';
-import { type Changes, rowsOf } from './operation.ts';
+import { type Changes, rowsOf, type Step } from './operation.ts';
 import type { RunOptions } from './options.ts';
 import { Pace } from './pace.ts';
 import type { PlannedOperation } from './plan.ts';
@@ -95,14 +95,21 @@ async function changeAll(walk: Walk, due: Changes, order: RunOptions['walk']): P
     const table = await blocksToWalk(walk, due, order);
     if (table !== undefined) await walkBlocks(walk, table);
   }
+  const { operation, progress } = walk;
   let left = 0;
-  for (const step of walk.operation.steps) {
-    // Fewer than were counted: some were locked, have moved, or are due for the next step by now.
-    left += (due[step.action] ?? 0) - (walk.progress.changes[step.action] ?? 0);
-    if (left <= 0 || walk.progress.stopped) continue;
-    const before = rowsOf(walk.progress.changes);
+  const byKey = async (step: Step) => {
+    const before = rowsOf(progress.changes);
     await walkKeyset(walk, step, order === 'keyset' || left > maxKeysListed ? 'pages' : 'list');
-    left -= rowsOf(walk.progress.changes) - before;
+    left -= rowsOf(progress.changes) - before;
+  };
+  for (const step of operation.steps) {
+    // Fewer than were counted: some were locked, have moved, or are due for the next step by now.
+    left += (due[step.action] ?? 0) - (progress.changes[step.action] ?? 0);
+    if (left > 0 && !progress.stopped) await byKey(step);
+  }
+  // Or for the step before, when an acknowledgement has gone meanwhile.
+  for (const step of operation.steps.slice(0, -1)) {
+    if (left > 0 && progress.skipped === 0 && !progress.stopped) await byKey(step);
   }
 }
 

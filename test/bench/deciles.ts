@@ -15,8 +15,8 @@ export interface Flatness {
   last: number;
 }
 
-/** Fewer batches than this have no tenths. */
-const fewest = 20;
+/** With fewer batches a tenth is one or two, and tells nothing. */
+const fewest = 40;
 
 /** Rows/s of three tenths of the batches, kind by kind; kinds with too few are left out. */
 export function decileRates(batches: readonly Batch[]): Flatness[] {

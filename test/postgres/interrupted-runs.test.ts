@@ -123,7 +123,7 @@ describe('a run that is told to stop', () => {
     await addInstructions(database.pool, 5);
     await slowDeletes(async () => {
       const { reached, resume, result, stop } = pausedRun(/^delete from/, {
-        cancelAfterMs: 100,
+        cancelAfterMs: 2_000, // 1.2 s later the connection is given up: time enough to cancel on a busy machine
         limits: { statementTimeout: '24h' },
       });
       const batch = await reached;
@@ -254,6 +254,10 @@ async function slowDeletes(work: () => Promise<void>): Promise<void> {
   try {
     await work();
   } finally {
+    // One that sleeps on would keep this file's tests from their tables.
+    await database.pool.query(
+      `select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'`,
+    );
     await database.pool.query('drop function sleep() cascade');
   }
 }

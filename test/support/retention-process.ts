@@ -1,9 +1,16 @@
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { ChildProcesses } from './child-processes.ts';
 
 const entry = fileURLToPath(new URL('../../bin/retention.js', import.meta.url));
 const root = fileURLToPath(new URL('../..', import.meta.url));
+
+/** What the program's first line tells Node. */
+const nodeFlags = readFileSync(entry, 'utf8')
+  .split('\n')[0]!
+  .split(' ')
+  .filter((word) => word.startsWith('--'));
 
 export interface Ended {
   exitCode: number | null;
@@ -27,7 +34,7 @@ export class RetentionProcesses {
 
   /** Starts `retention …` with this environment alone. */
   start(args: string[], env: Record<string, string> = {}): RetentionProcess {
-    const child = this.#children.spawn(process.execPath, [entry, ...args], {
+    const child = this.#children.spawn(process.execPath, [...nodeFlags, entry, ...args], {
       cwd: root,
       env,
       stdio: ['ignore', 'pipe', 'pipe'],
