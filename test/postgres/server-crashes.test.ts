@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { Pool } from 'pg';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import type { RunResult } from '../../src/api/run-result.ts';
 import { CrashSite, untilAllIsDone } from '../support/crash-site.ts';
 import type { AgentTable } from '../support/data/checksum.ts';
@@ -12,6 +12,9 @@ import type { Statement } from '../support/postgres/statement-proxy.ts';
 import { tableOf } from '../support/retention-oracle.ts';
 
 const instant = new Date().toISOString().replace('Z', '456Z');
+
+// Some dozen starts of a server to a test.
+vi.setConfig({ testTimeout: 300_000 });
 
 let server: LocalServer;
 let pool: Pool;
