@@ -1,5 +1,5 @@
 # Every target installs what it needs from the lock file; nothing else is set up by hand.
-.PHONY: install check test demo bench mutants generate
+.PHONY: install check test demo bench torture mutants generate
 
 install: node_modules/.package-lock.json
 
@@ -18,6 +18,10 @@ demo: install
 
 generate: install
 	npm run -s generate
+
+# TORTURE_INSERTS says how many inserts race against cleanups on each form of the foreign key; 20000 without it.
+torture: install
+	npm run -s torture
 
 mutants: install
 	npm run -s mutants
