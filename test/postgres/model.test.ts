@@ -2,7 +2,8 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, test } from 'vitest';
 import { emptyTables } from '../support/data/due-rows.ts';
 import { Model } from '../support/model.ts';
-import { beginnings, histories, policies, settings } from '../support/model-commands.ts';
+import { beginnings, histories } from '../support/model-commands.ts';
+import { policies, settings } from '../support/model-policies.ts';
 import { createDatabase, type TestDatabase } from '../support/postgres/database.ts';
 
 const numRuns = Number(process.env.MODEL_RUNS ?? 25);

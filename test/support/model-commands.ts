@@ -1,18 +1,17 @@
 import fc from 'fast-check';
 import { expect } from 'vitest';
 import type { RunResult } from '../../src/api/run-result.ts';
-import { type Counts, type Model, type Policy, timeText } from './model.ts';
+import { type Counts, type Model, timeText } from './model.ts';
 import { contentsOf, contentsOfModel } from './model-database.ts';
+import { policies, type Settings, settings } from './model-policies.ts';
 import type { TestDatabase } from './postgres/database.ts';
 import { expectNothingLeft } from './postgres/sessions.ts';
 import { StatementProxy } from './postgres/statement-proxy.ts';
 import { connector, type RunOverrides, run } from './retention.ts';
 
-/** The database under test, and what of a policy makes no difference to what a run does. */
-export interface Real {
+/** The database under test, and how runs go about it. */
+interface Real extends Settings {
   database: TestDatabase;
-  batchSize: number;
-  walk: 'list' | 'keyset' | 'blocks';
 }
 
 type Command = fc.AsyncCommand<Model, Real>;
@@ -171,28 +170,6 @@ const change = [
     model.now += hours;
   }),
 ];
-
-const days = fc.integer({ min: 1, max: 8 });
-export const policies: fc.Arbitrary<Policy> = fc
-  .record({
-    connectionCleanupHours: fc.integer({ min: 1, max: 6 }),
-    instructionRetentionDays: days,
-    completedSessionRetentionDays: days,
-    longer: fc.constantFrom(0, 1, 3, 2555),
-    statuses: fc.record({
-      sessions: fc.constantFrom(['completed', 'terminated', 'error'], ['ended'], ['active', 'completed']),
-      instructions: fc.constantFrom(['completed', 'failed', 'expired'], ['sent'], ['completed', 'pending']),
-    }),
-  })
-  .map(({ longer, ...rest }) => ({
-    ...rest,
-    acknowledgementRetentionDays: rest.instructionRetentionDays + longer,
-  }));
-
-export const settings = fc.record({
-  batchSize: fc.integer({ min: 1, max: 5 }),
-  walk: fc.constantFrom('list' as const, 'keyset' as const, 'blocks' as const),
-});
 
 const changePolicy = commands('policy', fc.record({ policy: policies, settings }), async (value, model, real) => {
   model.policy = value.policy;
