@@ -1,18 +1,17 @@
 import fc from 'fast-check';
 import { expect } from 'vitest';
 import type { RunResult } from '../../src/api/run-result.ts';
-import { type Counts, type Model, type Policy, timeText } from './model.ts';
+import { type Counts, type Model, timeText } from './model.ts';
 import { contentsOf, contentsOfModel } from './model-database.ts';
+import { policies, type Settings, settings } from './model-policies.ts';
 import type { TestDatabase } from './postgres/database.ts';
 import { expectNothingLeft } from './postgres/sessions.ts';
 import { StatementProxy } from './postgres/statement-proxy.ts';
 import { connector, type RunOverrides, run } from './retention.ts';
 
-/** The database under test, and what of a policy makes no difference to what a run does. */
-export interface Real {
+/** The database under test, and how runs go about it. */
+interface Real extends Settings {
   database: TestDatabase;
-  batchSize: number;
-  walk: 'list' | 'keyset' | 'blocks';
 }
 
 type Command = fc.AsyncCommand<Model, Real>;
@@ -33,7 +32,7 @@ function commands<T>(
 
 /** Hours around whole days, since that is where cutoffs are. */
 const age = fc
-  .tuple(fc.integer({ min: 0, max: 12 }), fc.constantFrom(-1, 0, 1))
+  .tuple(fc.integer({ min: 0, max: 16 }), fc.constantFrom(-1, 0, 1))
   .map(([days, hours]) => days * 24 + hours);
 /** Which of the rows there are. */
 const which = fc.nat({ max: 30 });
@@ -42,8 +41,8 @@ const newId = (n: number) => `00000000-0000-4000-8000-${String(n).padStart(12, '
 let ids = 0;
 
 // Those that an operation takes are the likely ones.
-const sessionStatus = fc.constantFrom('completed', 'terminated', 'error', 'active', 'ended');
-const instructionStatus = fc.constantFrom('completed', 'failed', 'expired', 'pending', 'sent');
+const sessionStatus = fc.constantFrom('completed', 'completed', 'terminated', 'error', 'active', 'ended');
+const instructionStatus = fc.constantFrom('completed', 'completed', 'failed', 'expired', 'pending', 'sent');
 const connectionStatus = fc.constantFrom('active', 'active', 'closed', 'timeout');
 
 const parameters = fc.constantFrom(
@@ -56,9 +55,22 @@ const payload = fc.constantFrom(
 );
 const metadata = fc.constantFrom(null, 'null', '{"by": "user"}', '["first", "try"]', '7');
 
+/** Commands that make a handful of rows each. */
+function makers<T>(
+  name: string,
+  row: fc.Arbitrary<T>,
+  make: (value: T, model: Model, real: Real) => Promise<void>,
+  possible?: (model: Model) => boolean,
+): fc.Arbitrary<Command> {
+  const makeAll = async (rows: T[], model: Model, real: Real) => {
+    for (const value of rows) await make(value, model, real);
+  };
+  return commands(name, fc.array(row, { maxLength: 8, size: 'max' }), makeAll, possible);
+}
+
 const create = [
-  commands(
-    'session',
+  makers(
+    'sessions',
     fc.record({ status: sessionStatus, ended: fc.option(age, { freq: 5 }), parameters }),
     async (value, model, { database }) => {
       const id = newId(++ids);
@@ -71,8 +83,8 @@ const create = [
       );
     },
   ),
-  commands(
-    'instruction',
+  makers(
+    'instructions',
     fc.record({ session: which, status: instructionStatus, age, payload, metadata }),
     async (value, model, { database }) => {
       const [id, createdAt] = [newId(++ids), model.now - value.age];
@@ -87,9 +99,9 @@ const create = [
     },
     (model) => model.sessions.size > 0,
   ),
-  commands(
-    'connection',
-    fc.record({ session: which, status: connectionStatus, age: fc.integer({ min: 0, max: 8 }) }),
+  makers(
+    'connections',
+    fc.record({ session: which, status: connectionStatus, age: fc.integer({ min: 0, max: 10 }) }),
     async ({ session, status, age }, model, { database }) => {
       const [id, heartbeatAt] = [newId(++ids), model.now - age];
       model.connections.set(id, { status, heartbeatAt, closedAt: null, closeReason: null });
@@ -101,7 +113,7 @@ const create = [
     },
     (model) => model.sessions.size > 0,
   ),
-  commands(
+  makers(
     'acknowledge',
     fc.record({ instruction: which, age }),
     async (value, model, { database }) => {
@@ -159,31 +171,9 @@ const change = [
   }),
 ];
 
-const days = fc.integer({ min: 1, max: 8 });
-const policy: fc.Arbitrary<Policy> = fc
-  .record({
-    connectionCleanupHours: fc.integer({ min: 1, max: 6 }),
-    instructionRetentionDays: days,
-    completedSessionRetentionDays: days,
-    longer: fc.constantFrom(0, 1, 3, 2555),
-    statuses: fc.record({
-      sessions: fc.constantFrom(['completed', 'terminated', 'error'], ['ended'], ['active', 'completed']),
-      instructions: fc.constantFrom(['completed', 'failed', 'expired'], ['sent'], ['completed', 'pending']),
-    }),
-  })
-  .map(({ longer, ...rest }) => ({
-    ...rest,
-    acknowledgementRetentionDays: rest.instructionRetentionDays + longer,
-  }));
-
-const how = fc.record({
-  batchSize: fc.integer({ min: 1, max: 5 }),
-  walk: fc.constantFrom('list' as const, 'keyset' as const, 'blocks' as const),
-});
-
-const changePolicy = commands('policy', fc.record({ policy, how }), async (value, model, real) => {
+const changePolicy = commands('policy', fc.record({ policy: policies, settings }), async (value, model, real) => {
   model.policy = value.policy;
-  Object.assign(real, value.how);
+  Object.assign(real, value.settings);
 });
 
 /** A run now, by the policy in force. */
@@ -218,7 +208,7 @@ const dryRun = commands('dry run', fc.constant('now'), async (_, model, real) =>
 
 const crash = commands(
   'crash',
-  fc.record({ number: fc.integer({ min: 1, max: 90 }), side: fc.constantFrom('before', 'after') }),
+  fc.record({ number: fc.integer({ min: 20, max: 100 }), side: fc.constantFrom('before', 'after') }),
   async ({ number, side }, model, real) => {
     const proxy = await StatementProxy.start(real.database.url, {
       [side]: (statement: { number: number; die(): void }) => statement.number === number && statement.die(),
@@ -239,5 +229,9 @@ const crash = commands(
   },
 );
 
-/** All commands, those that make rows more often than others. */
-export const allCommands = [...create, ...create, ...change, changePolicy, fullRun, dryRun, crash];
+/** First some rows of each table; then whatever may come. */
+export const beginnings = fc.tuple(...create);
+export const histories = fc.commands([...create, ...change, changePolicy, fullRun, fullRun, dryRun, crash], {
+  maxCommands: 12,
+  size: 'max',
+});
