@@ -71,14 +71,25 @@ export async function changeLockedRows(
 ): Promise<number> {
   if (keys.length === 0) return 0;
   const rows = rowsByKey(column, keys);
-  const changed = await changeRows(client, o, step, rows);
-  if (changed === keys.length) return changed;
-  const { rows: left } = await client.query<{ count: string }>(
-    `select count(*) as count from ${o.table} t where ${rows.where(o.dueParameters.length + 1)} and ${step.due}`,
-    [...o.dueParameters, ...rows.parameters],
-  );
-  if (changed < keys.length && left[0]!.count === '0') return changed;
+  let changed = 0;
+  // An acknowledgement that came or went makes a row due again between two statements: a second try changes it then.
+  for (let tries = 0; tries < 2; tries++) {
+    changed += await changeRows(client, o, step, rows);
+    if (changed === keys.length) return changed;
+    if (changed < keys.length && (await countDueOf(client, o, step, rows)) === 0) return changed;
+  }
   throw new Error(
     `${keys.length} rows of ${o.table} were locked and ${changed} changed: a trigger or a rule of that table keeps them`,
   );
+}
+
+async function countDueOf(client: pg.Client, o: Operation, step: Step, rows: Rows): Promise<number> {
+  const { rows: counted } = await client.query<{ count: string }>(
+    `select count(*) as count
+       from ${o.table} t
+      where ${rows.where(o.dueParameters.length + 1)}
+        and ${step.due}`,
+    [...o.dueParameters, ...rows.parameters],
+  );
+  return Number(counted[0]!.count);
 }

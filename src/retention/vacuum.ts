@@ -42,9 +42,10 @@ export async function vacuumAfter(
   const now = () => session.transaction(settings, (client) => stateOf(client, tables));
   try {
     if (tables.length === 0 || stop.signal.aborted) return { notes, deadRows };
-    await session.transaction(settings, publishStatistics);
+    const large = (await now()).filter((each) => isLarge(changed, each));
+    const publish = () => session.transaction(settings, (client) => publishStatistics(client, large.length > 0));
+    await publish();
     if (options.limits.vacuum) {
-      const large = (await now()).filter((each) => isLarge(changed, each));
       const forbidden = large.filter((each) => !each.allowed);
       if (forbidden.length > 0) notes.push(missingRight(forbidden));
       for (const { table } of large.filter((each) => each.allowed)) {
@@ -54,7 +55,9 @@ export async function vacuumAfter(
         else notes.push(`vacuum of ${table}: ${obstacle}`);
       }
     }
-    if (!stop.signal.aborted) for (const { table, dead } of await now()) deadRows.set(table, Number(dead));
+    if (stop.signal.aborted) return { notes, deadRows };
+    await publish();
+    for (const { table, dead } of await now()) deadRows.set(table, Number(dead));
   } catch (error) {
     // All that the run was asked for has been done by now.
     notes.push(`the tables were not vacuumed, or their dead rows not counted: ${(error as Error).message}`);
@@ -106,12 +109,17 @@ async function stateOf(client: pg.Client, tables: readonly string[]): Promise<Ta
   return rows;
 }
 
-/** A session keeps its newest counts to itself for a while, ten seconds at most; before PostgreSQL 15 nothing hurries it. */
-async function publishStatistics(client: pg.Client): Promise<void> {
+/**
+ * A session keeps its newest counts to itself for a while, ten seconds at most. Before PostgreSQL 15 nothing hurries it:
+ * it sends them when half a second has passed since it last did, and others see them half a second later at most. That is
+ * waited for after a large pass alone; after a small one the dead rows may be too few there.
+ */
+async function publishStatistics(client: pg.Client, large: boolean): Promise<void> {
   const { rows } = await client.query<{ known: boolean }>(
     `select to_regprocedure('pg_stat_force_next_flush()') is not null as known`,
   );
   if (rows[0]!.known) await client.query('select pg_stat_force_next_flush()');
+  else if (large) await client.query('select pg_sleep(0.6)');
 }
 
 function missingRight(states: readonly TableState[]): string {

@@ -35,6 +35,8 @@ const deletion: RunOverrides = { operations: ['instructions'], retention: { batc
 
 /** How often the table was vacuumed, autovacuum aside, and its dead rows. */
 async function vacuumed(): Promise<{ count: number; dead: number }> {
+  // Before PostgreSQL 15 the counts are up to half a second old.
+  if (major! < 15) await database.pool.query('select pg_sleep(0.6)');
   const { rows } = await database.pool.query<{ count: number; dead: number }>(
     `select vacuum_count::int as count, n_dead_tup::int as dead from pg_stat_user_tables where relname = 'agentinstruction'`,
   );
@@ -79,7 +81,9 @@ test('a small part of a table is left to autovacuum', async () => {
   );
   await database.pool.query('analyze agentinstruction');
   // 200 of 1,000 rows; autovacuum's measure would be 250.
-  expect(await run(database, deletion)).toMatchObject({ operations: [{ deleted: 200, deadRows: 200 }] });
+  const { operations } = await run(database, deletion);
+  expect(operations).toMatchObject([{ deleted: 200 }]);
+  if (major! >= 15) expect(operations[0]!.deadRows).toBe(200);
   expect((await vacuumed()).count).toBe(0);
 });
 

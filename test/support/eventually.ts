@@ -4,13 +4,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 export async function eventually<T>(
   what: string,
   ask: () => Promise<T | undefined | false>,
-  { seconds = 30 }: { seconds?: number } = {},
+  { seconds = 30, everyMs = 50 }: { seconds?: number; everyMs?: number } = {},
 ): Promise<T> {
   const deadline = Date.now() + seconds * 1000;
   for (;;) {
     const answer = await ask();
     if (answer !== undefined && answer !== false) return answer;
     if (Date.now() > deadline) throw new Error(`waited ${seconds} s in vain for: ${what}`);
-    await sleep(50);
+    await sleep(everyMs);
   }
 }

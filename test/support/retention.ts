@@ -1,3 +1,4 @@
+import type { Client } from 'pg';
 import { type EffectiveRetention, effectiveRetention } from '../../src/api/effective.ts';
 import type { PresetName } from '../../src/api/presets.ts';
 import type { RunResult } from '../../src/api/run-result.ts';
@@ -79,14 +80,20 @@ export function connector(url: string, applicationName = 'retention test'): RunO
     );
 }
 
-/** Opens connections as `connector` does; each statement waits for `change`, and is what that makes of it. */
-export function intercepting(url: string, change: (sql: string) => string | Promise<string>): RunOptions['connect'] {
+/**
+ * Opens connections as `connector` does; each statement waits for `change`, and is what that makes of it. `client` is
+ * the connection that it is sent over.
+ */
+export function intercepting(
+  url: string,
+  change: (sql: string, client: Client) => string | Promise<string>,
+): RunOptions['connect'] {
   const open = connector(url);
   return async (abandon) => {
     const client = await open(abandon);
     const query = client.query.bind(client) as (...args: unknown[]) => Promise<unknown>;
     client.query = (async (sql: string, ...rest: unknown[]) =>
-      query(await change(sql), ...rest)) as typeof client.query;
+      query(await change(sql, client), ...rest)) as typeof client.query;
     return client;
   };
 }

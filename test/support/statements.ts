@@ -2,6 +2,8 @@
 export const statements = {
   /** Reads the keys of the next due rows, without a lock. */
   look: /limit \$\d+$/,
+  /** Reads the keys of all due rows. */
+  list: /order by t\.\w+, t\.\w+$/,
   /** Locks the rows of a batch. */
   lock: /skip locked$/,
   /** Waits for the lock of one row that was passed over before. */
@@ -13,15 +15,3 @@ export const statements = {
   archiveSessions: /^update "public"\."agentsession" /,
   deleteAcknowledgements: /^delete from "public"\."agentinstructionacknowledgement" /,
 } as const;
-
-/** Matches the statement that comes after one that matches. */
-export function following(statement: RegExp): Pick<RegExp, 'test'> {
-  let passed = false;
-  return {
-    test(sql) {
-      if (passed) return true;
-      passed = statement.test(sql);
-      return false;
-    },
-  };
-}

@@ -1,6 +1,7 @@
 import type { ClientBase, Pool } from 'pg';
 
-type Queryable = Pick<ClientBase | Pool, 'query'>;
+/** A connection or a pool of them. */
+export type Queryable = Pick<ClientBase | Pool, 'query'>;
 
 /** Everything older than this is due under every preset. */
 const old = `now() - interval '100 years'`;
@@ -12,7 +13,8 @@ export async function emptyTables(client: Queryable): Promise<void> {
   );
 }
 
-async function addSession(client: Queryable): Promise<string> {
+/** A session that is due; its session_id. */
+export async function addSession(client: Queryable): Promise<string> {
   const { rows } = await client.query<{ session_id: string }>(
     `insert into agentsession (session_id, agent_id, status, created_at, ended_at, experimental_parameters)
      values (gen_random_uuid()::text, 'agent', 'completed', ${old}, ${old}, '{"dose": 1, "mag": 2}')
@@ -70,6 +72,12 @@ export async function addConnection(client: Queryable): Promise<number> {
     [await addSession(client)],
   );
   return rows[0]!.id;
+}
+
+/** The only value, named `value`, of the row that a query finds, as text; `gone` if there is none. */
+export async function readValue(client: Queryable, query: string, values: unknown[] = []): Promise<string> {
+  const { rows } = await client.query<{ value: unknown }>(query, values);
+  return rows.length === 0 ? 'gone' : String(rows[0]!.value);
 }
 
 /** What has become of an instruction: deleted, or archived or kept with a number of acknowledgements. */
