@@ -6,10 +6,15 @@ export interface Mutant {
   find: string;
   replace: string;
   tests: string[];
+  /** Of those files, only the tests whose name matches, where the others would take long. */
+  only?: string;
 }
 
 const locks = ['test/postgres/locks.test.ts'];
 const races = ['test/postgres/races'];
+const reconnecting = ['test/postgres/reconnecting.test.ts'];
+const crashes = { tests: ['test/postgres/crashes.test.ts'], only: 'COMMIT' };
+const serverCrashes = { tests: ['test/postgres/server-crashes.test.ts'], only: 'right after' };
 
 export const mutants: Mutant[] = [
   {
@@ -17,6 +22,20 @@ export const mutants: Mutant[] = [
     file: 'src/retention/batch.ts',
     find: `\${step.lock} of t\${others === 'wait' ? '' : ' skip locked'}`,
     replace: '',
+    tests: races,
+  },
+  {
+    name: "FOR UPDATE of the delete step, weakened: an acknowledgement's key share lock is let in",
+    file: 'src/retention/instructions.ts',
+    find: `lock: 'for update',`,
+    replace: `lock: 'for no key update',`,
+    tests: races,
+  },
+  {
+    name: 'the second statement, in a walk along blocks: looked for and deleted in one',
+    file: 'src/retention/instructions.ts',
+    find: 'lockFirst: true,',
+    replace: 'lockFirst: false,',
     tests: races,
   },
   {
@@ -75,6 +94,13 @@ export const mutants: Mutant[] = [
     tests: ['test/postgres/cutoffs.test.ts'],
   },
   {
+    name: "the cutoff's fixed instant: each batch looks at the clock anew",
+    file: 'src/retention/instructions.ts',
+    find: 't.created_at < $1 and t.status = any($2)',
+    replace: `$1::text is not null and t.created_at < localtimestamp - make_interval(days => \${retention.instructionRetentionDays}) and t.status = any($2)`,
+    tests: ['test/postgres/operations.test.ts'],
+  },
+  {
     name: 'the advisory lock: two runs at once',
     file: 'src/database/run-lock.ts',
     find: `'select pg_try_advisory_xact_lock($1::int, hashtext($2)) as held'`,
@@ -131,6 +157,107 @@ export const mutants: Mutant[] = [
     file: 'src/database/session.ts',
     find: 'isConflict(error) || (this.#wasConnected && isLostConnection(error))',
     replace: 'isConflict(error)',
+    tests: reconnecting,
+  },
+  {
+    name: 'a conflict is not tried again',
+    file: 'src/database/session.ts',
+    find: 'isConflict(error) || (this.#wasConnected && isLostConnection(error))',
+    replace: 'this.#wasConnected && isLostConnection(error)',
+    tests: reconnecting,
+  },
+  {
+    name: 'the question what became of a COMMIT: it is taken for failed',
+    file: 'src/database/session.ts',
+    find: 'if (!(await this.#wasCommitted(xid, stop))) throw error;',
+    replace: 'throw error;',
+    ...crashes,
+  },
+  {
+    name: 'the answer to that question: it is taken for done',
+    file: 'src/database/session.ts',
+    find: `return rows[0]!.status === 'committed';`,
+    replace: 'return true;',
+    ...crashes,
+  },
+  {
+    name: 'the flush at the end of an operation',
+    file: 'src/retention/run-operation.ts',
+    find: 'if (progress.batches > 0)',
+    replace: 'if (progress.batches < 0)',
+    ...serverCrashes,
+  },
+  {
+    name: 'what makes the flush wait: its transaction writes nothing',
+    file: 'src/database/session.ts',
+    find: `select pg_logical_emit_message(true, 'retention', '')`,
+    replace: 'select',
+    ...serverCrashes,
+  },
+  {
+    name: 'what makes the flush wait: it commits as batches do',
+    file: 'src/database/session.ts',
+    find: '{ ...settings, waitForDisk: true }',
+    replace: 'settings',
+    ...serverCrashes,
+  },
+  {
+    name: 'a run that reconnects does not ask for its lock',
+    file: 'src/retention/run.ts',
+    find: 'session.beforeReconnecting = lock.confirm;',
+    replace: '',
+    tests: reconnecting,
+  },
+  {
+    name: 'a run whose lock is lost goes on',
+    file: 'src/retention/run.ts',
+    find: `lock.lost.addEventListener('abort', () => stop.for(String(lock.lost.reason)));`,
+    replace: '',
     tests: ['test/postgres/interrupted-runs.test.ts'],
+  },
+  {
+    name: 'the second try of rows that were locked',
+    file: 'src/retention/keyset-walk.ts',
+    find: 'await retryLocked(walk, step, locked);',
+    replace: '',
+    tests: locks,
+  },
+  {
+    name: 'the count of rows that stay locked',
+    file: 'src/retention/keyset-walk.ts',
+    find: `throw error;
+      walk.progress.skipped += 1;`,
+    replace: 'throw error;',
+    tests: locks,
+  },
+  {
+    name: 'the one snapshot of a dry run',
+    file: 'src/database/session.ts',
+    find: 'begin isolation level repeatable read read only',
+    replace: 'begin isolation level read committed read only',
+    tests: ['test/postgres/dry-run.test.ts'],
+  },
+  {
+    name: 'row_security = off: a policy that filters hides rows',
+    file: 'src/database/session.ts',
+    find: `set_config('row_security', 'off', true)`,
+    replace: `set_config('row_security', 'on', true)`,
+    tests: ['test/postgres/grants.test.ts', 'test/postgres/preconditions.test.ts'],
+  },
+  {
+    name: 'the guard is asked after the changes',
+    file: 'src/retention/run.ts',
+    find: `    if (plan.violation !== undefined) return blocked(plan.violation);
+    return await execute(plan, options, session, stop);`,
+    replace: `    const outcome = await execute(plan, options, session, stop);
+    return plan.violation === undefined ? outcome : blocked(plan.violation);`,
+    tests: ['test/postgres/guard.test.ts'],
+  },
+  {
+    name: "the archived ones' mark: they are archived again",
+    file: 'src/retention/instructions.ts',
+    find: "`t.payload -> 'archived' is distinct from 'true'::jsonb`",
+    replace: '`true`',
+    tests: ['test/postgres/operations.test.ts'],
   },
 ];
