@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { addSession, countOf, emptyTables } from '../support/data/due-rows.ts';
+import { eventually } from '../support/eventually.ts';
 import { createDatabase, type TestDatabase } from '../support/postgres/database.ts';
 import { momentsOf, recording } from '../support/postgres/moments.ts';
 import { expectNothingLeft } from '../support/postgres/sessions.ts';
@@ -79,9 +80,12 @@ describe.each(['cascade', 'no-action'] as const)(
       test('to blocks that are done is found along the keyset', async () => {
         await fill(fate);
         const { result, alongKeyset } = await actLate(async () => {
-          await database.pool.query('vacuum agentinstruction');
-          await database.pool.query(rewrite(rows));
-          expect(await blockOf(rows)).toBeLessThan(12);
+          // A snapshot of somebody else's, such as autovacuum's, may keep the vacuum from making room at first.
+          await eventually('the row is in a block that is done', async () => {
+            await database.pool.query('vacuum agentinstruction');
+            await database.pool.query(rewrite(rows));
+            return (await blockOf(rows)) < 12;
+          });
         });
         expect(result).toMatchObject({ result: 'Succeeded', operations: [{ [fate]: rows, skipped: 0 }] });
         expect(await done(fate)).toBe(rows);
