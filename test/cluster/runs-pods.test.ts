@@ -112,7 +112,7 @@ test.concurrent('a drained run starts again on its own, and ends as Succeeded', 
   await runs.applyPolicy('drained', {
     jobs: [{ name: 'cleanup', operations: ['connections'] }],
     retention: { batchSize: 1 },
-    limits: { pauseBetweenBatches: '400ms' },
+    limits: { pauseBetweenBatches: '1500ms' },
   });
   for (let i = 0; i < 15; i++) await addConnection(database.pool);
   const id = (await runs.request('drained')).metadata!.name!;
