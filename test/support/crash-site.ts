@@ -63,7 +63,9 @@ export class CrashSite {
     const still = tables.map((table) => `alter table ${table} set (autovacuum_enabled = false);`);
     const copies = tables.map((table) => `create table saved.${table} as table ${table};`);
     const literal = `timestamp '${instant.replace('Z', '')}'`;
-    await database.pool.query(`${rows.replaceAll('$1', literal)} create schema saved; ${[...still, ...copies].join('\n')}`);
+    await database.pool.query(
+      `${rows.replaceAll('$1', literal)} create schema saved; ${[...still, ...copies].join('\n')}`,
+    );
     return new CrashSite(database, instant);
   }
 
