@@ -141,9 +141,16 @@ export const mutants: Mutant[] = [
   {
     name: 'a swallowed change counts as done',
     file: 'src/retention/batch.ts',
-    find: `if (changed < keys.length && left[0]!.count === '0') return changed;`,
+    find: 'if (changed < keys.length && (await countDueOf(client, o, step, rows)) === 0) return changed;',
     replace: 'return changed;',
     tests: ['test/postgres/preconditions.test.ts'],
+  },
+  {
+    name: 'the second try of a row that became due again between two statements',
+    file: 'src/retention/batch.ts',
+    find: 'tries < 2',
+    replace: 'tries < 1',
+    tests: races,
   },
   {
     name: 'a block whose rows are locked fails the operation',
