@@ -1,6 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { addSession, countOf, emptyTables } from '../support/data/due-rows.ts';
-import { eventually } from '../support/eventually.ts';
 import { createDatabase, type TestDatabase } from '../support/postgres/database.ts';
 import { momentsOf, recording } from '../support/postgres/moments.ts';
 import { expectNothingLeft } from '../support/postgres/sessions.ts';
@@ -51,27 +50,6 @@ describe.each(['cascade', 'no-action'] as const)(
       await database.pool.query('vacuum analyze agentinstruction');
     }
 
-    /** Makes room of all that is dead, once no snapshot of anybody's, such as autovacuum's, keeps the vacuum from it. */
-    async function vacuumAll(): Promise<void> {
-      const client = await database.client();
-      try {
-        let kept = 0;
-        client.on('notice', ({ message = '' }) => {
-          const found = /(\d+) (?:dead row versions cannot be removed yet|are dead but not yet removable)/.exec(
-            message,
-          );
-          kept += Number(found?.[1] ?? 0);
-        });
-        await eventually('a vacuum removes all dead rows', async () => {
-          kept = 0;
-          await client.query('vacuum (verbose) agentinstruction');
-          return kept === 0;
-        });
-      } finally {
-        await client.end();
-      }
-    }
-
     async function blockOf(id: number): Promise<number> {
       const { rows } = await database.pool.query<{ block: string }>(
         `select trim(leading '(' from split_part(ctid::text, ',', 1)) as block from agentinstruction where id = $1`,
@@ -98,18 +76,6 @@ describe.each(['cascade', 'no-action'] as const)(
         });
         return { result: await run(database, { ...options, connect }), alongKeyset: looked };
       }
-
-      test('to blocks that are done is found along the keyset', async () => {
-        await fill(fate);
-        const { result, alongKeyset } = await actLate(async () => {
-          await vacuumAll();
-          await database.pool.query(rewrite(rows));
-          expect(await blockOf(rows)).toBeLessThan(12);
-        });
-        expect(result).toMatchObject({ result: 'Succeeded', operations: [{ [fate]: rows, skipped: 0 }] });
-        expect(await done(fate)).toBe(rows);
-        expect(alongKeyset).toBe(true);
-      });
 
       test('to a new block after the last is found along the keyset', async () => {
         await fill(fate);
