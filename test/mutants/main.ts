@@ -45,7 +45,7 @@ function mutated({ name, file, find, replace }: Mutant): string {
   return parts.join(replace);
 }
 
-/** Runs tests of the copy, by file, or by file and name, until one fails. */
+/** Runs tests of the copy, by file, or by file and name, until one fails twice. */
 async function run(folder: string, adminUrl: string, files: readonly string[], name?: string): Promise<Outcome> {
   const output = join(folder, 'report.json');
   rmSync(output, { force: true });
@@ -53,7 +53,7 @@ async function run(folder: string, adminUrl: string, files: readonly string[], n
     process.execPath,
     [
       join(root, 'node_modules/vitest/vitest.mjs'),
-      ...['run', '--project', 'postgres', '--bail', '1', '--testTimeout', '20000'],
+      ...['run', '--project', 'postgres', '--bail', '1', '--retry', '1', '--testTimeout', '20000'],
       ...['--reporter', 'json', '--outputFile', output, ...(name === undefined ? [] : ['-t', name]), ...files],
     ],
     { cwd: folder, env: { ...process.env, TEST_DATABASE_URL: adminUrl }, stdio: 'ignore', timeout: 600_000 },
@@ -80,7 +80,8 @@ try {
   const texts = mutants.map((mutant) => ({ mutant, text: mutated(mutant) }));
   const files = [...new Set(mutants.flatMap(({ tests }) => tests))];
   const sound = await run(folder, server.adminUrl, files);
-  if (sound.failures.length > 0) throw new Error(`fails without a mutant: ${sound.failures[0]!.test}`);
+  if (sound.failures.length > 0)
+    throw new Error(`fails without a mutant: ${Object.values(sound.failures[0]!).join('\n')}`);
   process.stderr.write(`${sound.passed} tests pass without a mutant\n`);
 
   process.stdout.write('| taken out | noticed by | which says |\n|---|---|---|\n');

@@ -5,6 +5,7 @@ import { effectiveRetention } from '../../src/api/effective.ts';
 import type { PresetName } from '../../src/api/presets.ts';
 import { type CleanupOperation, cleanupOperations, limitsSchema } from '../../src/api/spec.ts';
 import { grants } from '../../src/retention/grants.ts';
+import { countOf } from '../support/data/due-rows.ts';
 import { createDatabase, type TestDatabase } from '../support/postgres/database.ts';
 import { type RunOverrides, run, statistics } from '../support/retention.ts';
 
@@ -68,6 +69,20 @@ describe.each(policies)('the role of %s', (preset, overrides, operations) => {
     const { result, message } = await run(asRole, asked);
     expect(['Partial', 'Failed']).toContain(result);
     expect(message).toMatch(/permission denied.*`retention grants` prints/);
+  });
+
+  test('takes no instruction for one without acknowledgements where a policy hides these from it', async () => {
+    await owner.query(sql);
+    await addDueRows(owner);
+    await owner.query('alter table agentinstructionacknowledgement enable row level security');
+    try {
+      const { result, operations } = await run(asRole, { ...asked, operations: ['instructions'] });
+      expect(result).toBe('Failed');
+      expect(operations).toMatchObject([{ error: expect.stringMatching(/would be affected by row-level security/) }]);
+      expect(await countOf(owner, 'agentinstruction')).toBe(2);
+    } finally {
+      await owner.query('alter table agentinstructionacknowledgement disable row level security');
+    }
   });
 
   test('may not delete connections or sessions, nor change what was said of whom and when', async () => {
