@@ -6,6 +6,7 @@ import type { TestDatabase } from './postgres/database.ts';
 import { createHalt, halting, type Moment, type Trace } from './postgres/moments.ts';
 import { pidOf } from './postgres/sessions.ts';
 import { type RunOverrides, run } from './retention.ts';
+import { statements } from './statements.ts';
 
 /** How others' transactions end: each at once, or all together when the run has done what it can without them. */
 export const endings = ['at once', 'committed later', 'rolled back later'] as const;
@@ -51,7 +52,7 @@ export class When {
 
   /** The run waits, between its steps, for whoever holds rows of the first one. */
   get waitsBetweenSteps(): boolean {
-    return this.#trace.some((text) => / limit \$\d+$/.test(text));
+    return this.#trace.some((text) => statements.look.test(text) || statements.list.test(text));
   }
 
   /** The statement that changes the row has no snapshot. */

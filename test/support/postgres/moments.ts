@@ -1,6 +1,7 @@
 import type { Client } from 'pg';
 import type { RunOptions } from '../../../src/retention/options.ts';
 import { intercepting } from '../retention.ts';
+import { statements } from '../statements.ts';
 
 /** A point of a run, at which it can be made to stand still while others act. */
 export interface Moment {
@@ -22,9 +23,10 @@ export interface Halting {
   resume(): Promise<void>;
 }
 
-const look = 'the look';
+const looks = ['the look', 'the list'];
 const touching: [name: string, form: RegExp][] = [
-  [look, /limit \$\d+$/],
+  ['the look', statements.look],
+  ['the list', statements.list],
   ['the lock for update', /for update of t skip locked$/],
   ['the lock for no key update', /for no key update of t skip locked$/],
   ['the delete', /^delete from "public"\./],
@@ -56,7 +58,9 @@ export function momentsOf(trace: Trace): Moment[] {
     if (text !== 'commit' || uncommitted === undefined) return [];
     const committed = uncommitted;
     uncommitted = undefined;
-    return committed === look ? [] : [{ name: `before the commit after ${committed}`, statement, inside: false }];
+    return looks.includes(committed)
+      ? []
+      : [{ name: `before the commit after ${committed}`, statement, inside: false }];
   });
 }
 
