@@ -1,6 +1,6 @@
 import type pg from 'pg';
-import { z } from 'zod';
 import { rowsInBlocks } from './batch.ts';
+import { costOf, type Query } from './explain.ts';
 import { pageQuery } from './keyset-walk.ts';
 import { type Changes, type Operation, rowsOf, type Step } from './operation.ts';
 import type { Walk } from './walk.ts';
@@ -21,11 +21,12 @@ export interface TableSize {
  */
 export function blocksToWalk(walk: Walk, due: Changes, order?: 'blocks'): Promise<TableSize | undefined> {
   const { session, settings, operation, pace } = walk;
+  if (order === undefined && rowsOf(due) <= pace.rows) return Promise.resolve(undefined);
   return session.transaction(settings, async (client) => {
     const { plain, blocks, rowsPerBlock } = await sizeOf(client, operation.table);
     if (!plain) return undefined;
     if (order === 'blocks') return { blocks, rowsPerBlock };
-    if (rowsOf(due) <= pace.rows || blocks < smallTable || pace.rows < rowsPerBlock) return undefined;
+    if (blocks < smallTable || pace.rows < rowsPerBlock) return undefined;
     const blocksPerBatch = Math.min(blocks, Math.ceil(pace.rows / rowsPerBlock));
     let [alongKeyset, alongBlocks] = [0, 0];
     for (const step of operation.steps) {
@@ -54,18 +55,10 @@ async function sizeOf(client: pg.Client, table: string): Promise<TableSize & { p
   return { plain, blocks: Number(blocks), rowsPerBlock };
 }
 
-function blocksQuery(o: Operation, { due }: Step, blocks: number): { text: string; values: unknown[] } {
+function blocksQuery(o: Operation, { due }: Step, blocks: number): Query {
   const rows = rowsInBlocks(0, blocks);
   return {
     text: `select from ${o.table} t where ${rows.where(o.dueParameters.length + 1)} and ${due}`,
     values: [...o.dueParameters, ...rows.parameters],
   };
-}
-
-const explained = z.tuple([z.object({ Plan: z.object({ 'Total Cost': z.number() }) })]);
-
-/** The planner's cost of a statement, which is not run. */
-async function costOf(client: pg.Client, { text, values }: { text: string; values: unknown[] }): Promise<number> {
-  const { rows } = await client.query<{ 'QUERY PLAN': unknown }>(`explain (format json) ${text}`, values);
-  return explained.parse(rows[0]!['QUERY PLAN'])[0].Plan['Total Cost'];
 }

@@ -1,9 +1,9 @@
 import type pg from 'pg';
 import { escapeIdentifier } from 'pg';
-import { z } from 'zod';
 import type { IndexAdvice } from '../api/run-result.ts';
 import type { CleanupOperation } from '../api/spec.ts';
-import { countStatement } from './count.ts';
+import { countQuery } from './count.ts';
+import { explain, type PlanNode } from './explain.ts';
 import type { Changes, Operation } from './operation.ts';
 import type { RunOptions } from './options.ts';
 import { type Tables, tableNames } from './tables.ts';
@@ -96,7 +96,8 @@ export async function adviseIndexes(
       if (operation === undefined || changes === undefined || error !== undefined) continue;
       const statements = missingStatements(candidate, operation, tables, there);
       if (statements.length === 0) continue;
-      const plan = await explain(client, operation, candidate.action);
+      const step = operation.steps.find(({ action }) => action === candidate.action)!;
+      const plan = await explain(client, countQuery(operation, step));
       const saving = savingOf(candidate, plan, changes[candidate.action] ?? 0, there);
       if (saving !== undefined) advice.push({ table: candidate.table, statements, saving });
     }
@@ -164,34 +165,6 @@ function missingStatements(
     statements.push(`create statistics if not exists ${qualified} on (${statistics.expression}) from ${table}`);
   }
   return statements.length === 0 ? [] : [...statements, `analyze ${table}`];
-}
-
-interface PlanNode {
-  'Node Type': string;
-  'Relation Name'?: string | undefined;
-  'Index Name'?: string | undefined;
-  'Plan Rows': number;
-  'Total Cost': number;
-  Plans?: PlanNode[] | undefined;
-}
-const planNode: z.ZodType<PlanNode> = z.object({
-  'Node Type': z.string(),
-  'Relation Name': z.string().optional(),
-  'Index Name': z.string().optional(),
-  'Plan Rows': z.number(),
-  'Total Cost': z.number(),
-  get Plans() {
-    return z.array(planNode).optional();
-  },
-});
-const explained = z.tuple([z.object({ Plan: planNode })]);
-
-async function explain(client: pg.Client, operation: Operation, action: keyof Changes): Promise<PlanNode> {
-  const { rows } = await client.query<{ 'QUERY PLAN': unknown }>(
-    `explain (format json) ${countStatement(operation.steps.find((step) => step.action === action)!)}`,
-    [...operation.dueParameters],
-  );
-  return explained.parse(rows[0]!['QUERY PLAN'])[0].Plan;
 }
 
 const number = new Intl.NumberFormat('en-US', { maximumFractionDigits: 0 });

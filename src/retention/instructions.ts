@@ -57,5 +57,11 @@ export function instructions({ tables, retention, instant }: Scope, cutoff: stri
         changeParameters: [JSON.stringify({ archived: true, archived_at: instant })],
       },
     ],
+    countTogether: `select count(*) filter (where a.instruction_id is null) as deleted,
+                           count(*) filter (where a.instruction_id is not null and ${notArchived}) as archived
+                      from ${tables.instruction} t
+                      left join (select distinct instruction_id from ${tables.acknowledgement}) a
+                        on a.instruction_id = t.instruction_id
+                     where ${pastAge}`,
   };
 }

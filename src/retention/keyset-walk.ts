@@ -1,4 +1,5 @@
 import { changeLockedRows, lockRows, rowsByKey } from './batch.ts';
+import type { Query } from './explain.ts';
 import type { Operation, Step } from './operation.ts';
 import { markStopped, pauseAfterBatch, recordBatch, type Walk } from './walk.ts';
 
@@ -10,11 +11,6 @@ const lockNotAvailable = '55P03';
 interface Key {
   id: string;
   age: string;
-}
-
-interface Query {
-  text: string;
-  values: unknown[];
 }
 
 /** How due rows are found: all keys by one statement, or batch by batch past the last one's position. */

@@ -49,6 +49,8 @@ export interface Operation {
   dueParameters: readonly unknown[];
   /** In the order in which they are done. */
   steps: readonly Step[];
+  /** SQL that counts the rows of all steps at once, by action: for a backlog, of which each count reads most of the table. */
+  countTogether?: string;
 }
 
 /** Adds up what batches did. */

@@ -3,6 +3,10 @@ import { effectiveRetention } from '../../src/api/effective.ts';
 import type { RunResult } from '../../src/api/run-result.ts';
 import { cleanupOperations } from '../../src/api/spec.ts';
 import { acquireRunLock } from '../../src/database/run-lock.ts';
+import { countQuery } from '../../src/retention/count.ts';
+import type { Query } from '../../src/retention/explain.ts';
+import { instructions } from '../../src/retention/instructions.ts';
+import { tablesIn } from '../../src/retention/tables.ts';
 import { agentTables, checksums } from '../support/data/checksum.ts';
 import { filledDatabase, instant } from '../support/data/filled.ts';
 import type { TestDatabase } from '../support/postgres/database.ts';
@@ -55,6 +59,34 @@ test('a dry run after a real one finds what a second run would do', async () => 
   expect(said(await run(database, { instant }))).toEqual(said(dry));
   expect(await run(database, { instant, dryRun: true })).toMatchObject({ result: 'DryRun', rows: 0 });
 });
+
+describe.each(['cascade', 'no-action', 'older'] as const)(
+  'instructions are counted all at once as step by step: %s',
+  (variant) => {
+    const cutoff = '2026-11-09 10:20:30.123456';
+    const retention = effectiveRetention({ preset: 'Development', retention: {} });
+    const operation = instructions({ tables: tablesIn('public'), retention, instant }, cutoff);
+
+    const some = expect.stringMatching(/^[1-9]/);
+
+    async function counts(queries: Query[]) {
+      const client = await database.client();
+      const results = await Promise.all(queries.map(({ text, values }) => client.query(text, values)));
+      return Object.assign({}, ...results.map(({ rows }) => rows[0]));
+    }
+    const atOnce = () => counts([{ text: operation.countTogether!, values: [...operation.dueParameters] }]);
+    const stepByStep = () => counts(operation.steps.map((step) => countQuery(operation, step)));
+
+    test('in a backlog, and where archived ones have lost their acknowledgements', async () => {
+      database = await filledDatabase(variant);
+      expect(await atOnce()).toEqual(await stepByStep());
+      expect(await atOnce()).toMatchObject({ deleted: some, archived: some });
+      await run(database, { instant, preset: 'Development' });
+      expect(await atOnce()).toEqual(await stepByStep());
+      expect(await atOnce()).toMatchObject({ deleted: some, archived: '0' });
+    });
+  },
+);
 
 describe('a dry run takes no locks', () => {
   test('it passes sessions that hold every row, and tables that nobody else may change', async () => {
