@@ -23,8 +23,8 @@ export interface Runner {
   contender: Contender;
   /** One full cleanup, with more of the policy's spec. `started` is called when the process has been started. */
   cleanUp(url: string, spec?: object, started?: (stop: () => void) => void): Promise<RunnerRun>;
-  /** Creates the indexes that the program advises; false for a version that has no such command. */
-  createAdvisedIndexes(url: string, spec: object): Promise<boolean>;
+  /** Creates the indexes that the program advises. */
+  createAdvisedIndexes(url: string, spec: object): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -58,12 +58,9 @@ export async function startRunner(): Promise<Runner> {
     },
     cleanUp,
     async createAdvisedIndexes(url, spec) {
-      const help = await processes.run(['--help']);
-      if (!/^ +indexes /m.test(help.stdout)) return false;
       const { child } = await start(['indexes', '--apply'], url, spec);
       const { exitCode, stderr } = await child.ended;
       if (exitCode !== 0) throw new Error(`"indexes --apply" ended with ${exitCode}: ${stderr}`);
-      return true;
     },
     async close() {
       await processes.close();
