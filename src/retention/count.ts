@@ -17,12 +17,15 @@ export async function countDue(client: pg.Client, operation: Operation): Promise
   return changes;
 }
 
-/** Step by step, or all at once where the planner finds that cheaper. */
+/** So many times cheaper must it look: on cached indexes step by step is faster than its cost says. */
+const clearlyCheaper = 3;
+
+/** Step by step, or all at once where the planner finds that clearly cheaper. */
 async function countQueries(client: pg.Client, operation: Operation): Promise<Query[]> {
   const stepByStep = operation.steps.map((step) => countQuery(operation, step));
   if (operation.countTogether === undefined) return stepByStep;
   const atOnce = { text: operation.countTogether, values: [...operation.dueParameters] };
   let cost = 0;
   for (const query of stepByStep) cost += await costOf(client, query);
-  return (await costOf(client, atOnce)) < cost ? [atOnce] : stepByStep;
+  return (await costOf(client, atOnce)) * clearlyCheaper < cost ? [atOnce] : stepByStep;
 }
