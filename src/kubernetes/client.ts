@@ -1,6 +1,7 @@
-import { errorFromStatus, noAnswer } from './api-error.ts';
+import { ApiError, errorFromStatus, noAnswer } from './api-error.ts';
 import type { Connection } from './connection.ts';
-import { Http } from './http.ts';
+import { Http, type HttpRequest } from './http.ts';
+import type { RateLimiter } from './rate-limiter.ts';
 import type { KubernetesObject, ObjectRef, Resource } from './types.ts';
 
 export interface RequestOptions {
@@ -37,6 +38,18 @@ export type ApplyConfiguration<T> = DeepPartial<Omit<T, 'metadata'>> & {
   metadata: DeepPartial<KubernetesObject['metadata']> & { name: string };
 };
 
+export interface ClientOptions {
+  /** Aborts the requests that bring none of their own. */
+  signal?: AbortSignal;
+  /** Every request but a watch waits for its turn. */
+  limiter?: RateLimiter;
+  /** Told of each answer to a write, with its HTTP status; 0 where there was no answer. */
+  onWrite?: (verb: WriteVerb, kind: string, status: number) => void;
+}
+
+/** As the API server's own rights name them. */
+export type WriteVerb = 'create' | 'patch' | 'delete';
+
 const defaultTimeoutMs = 30_000;
 const pageSize = 500;
 
@@ -46,12 +59,11 @@ const pageSize = 500;
  */
 export class Client {
   readonly #http: Http;
-  readonly #signal: AbortSignal | undefined;
+  readonly #options: ClientOptions;
 
-  /** `signal` aborts the requests that bring none of their own. */
-  constructor(connection: Connection, { signal }: { signal?: AbortSignal } = {}) {
+  constructor(connection: Connection, options: ClientOptions = {}) {
     this.#http = new Http(connection);
-    this.#signal = signal;
+    this.#options = options;
   }
 
   get<T extends KubernetesObject>(resource: Resource<T>, ref: ObjectRef, options?: RequestOptions): Promise<T> {
@@ -123,7 +135,8 @@ export class Client {
   ): Promise<T> {
     const path = pathOf(resource, { namespace: object.metadata.namespace });
     const query = { fieldManager: options.fieldManager, dryRun: options.dryRun ? 'All' : undefined };
-    return this.#object({ method: 'POST', path, query, body: { ...identify(resource), ...object } }, options);
+    const request: HttpRequest = { method: 'POST', path, query, body: { ...identify(resource), ...object } };
+    return this.#write('create', resource, request, options);
   }
 
   /**
@@ -144,7 +157,7 @@ export class Client {
     };
     const contentType = 'application/apply-patch+yaml';
     const body = { ...identify(resource), ...object };
-    return this.#object({ method: 'PATCH', path, query, contentType, body }, options);
+    return this.#write('patch', resource, { method: 'PATCH', path, query, contentType, body }, options);
   }
 
   /** JSON merge patch: changes the fields that `patch` names and no others; null removes one. With metadata.uid only of that very object (else 409). */
@@ -156,7 +169,8 @@ export class Client {
   ): Promise<T> {
     const query = { fieldManager: options.fieldManager };
     const contentType = 'application/merge-patch+json';
-    return this.#object({ method: 'PATCH', path: pathOf(resource, ref), query, contentType, body: patch }, options);
+    const request: HttpRequest = { method: 'PATCH', path: pathOf(resource, ref), query, contentType, body: patch };
+    return this.#write('patch', resource, request, options);
   }
 
   /** Deletes one object; with `uid` only if it is still that one (else 409). The default leaves dependents to the garbage collector. */
@@ -171,15 +185,33 @@ export class Client {
       propagationPolicy: options.propagationPolicy ?? 'Background',
       preconditions: options.uid ? { uid: options.uid } : undefined,
     };
-    await this.#json({ method: 'DELETE', path: pathOf(resource, ref), body }, options);
+    await this.#write('delete', resource, { method: 'DELETE', path: pathOf(resource, ref), body }, options);
   }
 
-  async #object<T>(request: Parameters<Http['json']>[0], options?: RequestOptions): Promise<T> {
+  async #object<T>(request: HttpRequest, options?: RequestOptions): Promise<T> {
     return (await this.#json(request, options)) as T;
   }
 
-  #json(request: Parameters<Http['json']>[0], options: RequestOptions = {}) {
-    const { timeoutMs = defaultTimeoutMs, signal = this.#signal } = options;
+  async #write<T>(
+    verb: WriteVerb,
+    { kind }: Resource,
+    request: HttpRequest,
+    options: RequestOptions & { dryRun?: boolean },
+  ): Promise<T> {
+    const tell = options.dryRun ? undefined : this.#options.onWrite;
+    try {
+      const answer = await this.#object<T>(request, options);
+      tell?.(verb, kind, 200);
+      return answer;
+    } catch (error) {
+      tell?.(verb, kind, error instanceof ApiError ? error.status : 0);
+      throw error;
+    }
+  }
+
+  async #json(request: HttpRequest, options: RequestOptions = {}): Promise<unknown> {
+    const { timeoutMs = defaultTimeoutMs, signal = this.#options.signal } = options;
+    await this.#options.limiter?.turn(signal);
     return this.#http.json(request, { timeoutMs, signal });
   }
 }
