@@ -7,10 +7,17 @@ import { stopSignal } from './stop-signal.ts';
 
 /** Runs the controller until SIGTERM or SIGINT. */
 export async function controllerProcess(flags: ControllerFlags, env: NodeJS.ProcessEnv): Promise<void> {
-  const { image, imagePullPolicy, namespace } = flags;
+  const { image, imagePullPolicy, namespace: namespaces, leaseNamespace, port } = flags;
   const log = jsonLogger(env);
   const connection = await clusterConnection(env);
-  await runController({ connection, image, imagePullPolicy, namespaces: namespace, log, signal: stopSignal() });
+  const signal = stopSignal();
+  try {
+    await runController({ connection, image, imagePullPolicy, namespaces, leaseNamespace, port, log, signal });
+  } catch (error) {
+    log.error({ err: error }, 'the controller ends');
+    // At once, since another one may lead by now; with 1, so that the kubelet starts it anew.
+    process.exit(1);
+  }
 }
 
 /** KUBECONFIG where it is set; else the Pod's service account; else the user's kubeconfig. */

@@ -5,6 +5,8 @@ export interface ControllerFlags {
   image: string;
   imagePullPolicy?: 'Always' | 'IfNotPresent' | 'Never';
   namespace: string[];
+  leaseNamespace?: string;
+  port: number;
 }
 
 /** `retention controller`: keeps the CronJobs of all policies in place, until SIGTERM. */
@@ -26,10 +28,28 @@ export function addControllerCommand(program: Command): void {
         .argParser(namespaces)
         .default([], 'all'),
     )
+    .addOption(
+      new Option(
+        '--lease-namespace <name>',
+        'where the Lease is by which one of several controllers is elected (default: none, this one works alone)',
+      ).env('RETENTION_LEASE_NAMESPACE'),
+    )
+    .addOption(
+      new Option('--port <number>', 'where /metrics, /healthz and /readyz are served; 0 for any free port')
+        .env('RETENTION_PORT')
+        .argParser(portNumber)
+        .default(8080),
+    )
     .action(async (flags: ControllerFlags) => {
       const { controllerProcess } = await import('./controller-process.ts');
       await controllerProcess(flags, process.env);
     });
+}
+
+function portNumber(text: string): number {
+  const port = Number(text);
+  if (!/^\d+$/.test(text) || port > 65_535) throw new InvalidArgumentError('it must be a whole number from 0 to 65535');
+  return port;
 }
 
 /** The namespaces of `before` and of a list with commas, each once. */

@@ -4,20 +4,33 @@ import { Client } from '../kubernetes/client.ts';
 import type { Connection } from '../kubernetes/connection.ts';
 import { EventRecorder } from '../kubernetes/events.ts';
 import { Informer } from '../kubernetes/informer.ts';
+import type { LeaseTimes } from '../kubernetes/leader-election.ts';
 import type { Logger } from '../kubernetes/logger.ts';
 import { runManager } from '../kubernetes/manager.ts';
+import { startMonitoringServer } from '../kubernetes/monitoring-server.ts';
+import { RateLimiter } from '../kubernetes/rate-limiter.ts';
+import { RuntimeMetrics } from '../kubernetes/runtime-metrics.ts';
 import { type KubernetesObject, keyOf, type ObjectRef, type Resource } from '../kubernetes/types.ts';
 import { WorkQueue } from '../kubernetes/work-queue.ts';
+import { Leadership } from './leadership.ts';
 import { resources, type StoredPolicy } from './objects.ts';
 import { secretName } from './overlap.ts';
 import type { RunnerImage } from './pod.ts';
+import { registerPolicyMetrics } from './policy-metrics.ts';
 import { policyKey, Reconciler } from './reconcile.ts';
 
 const component = 'retention-controller';
 /** Policies reconciled at a time; each mostly waits for the API server. */
-const concurrency = 4;
+const concurrency = 8;
+/** Bounds what the API server has to bear from one controller, whatever happens. */
+const requestsPerSecond = 500;
+const requestBurst = 1_000;
 /** How long requests under way may go on after a stop: with all else, the controller is out within 10 s. */
 const stopGraceMs = 5_000;
+/** A watch says something every minute, be it a bookmark or a failure. */
+const silentWatchMs = 300_000;
+/** No request of a reconcile lasts longer than 30 s. */
+const stuckReconcileMs = 600_000;
 
 export interface ControllerOptions extends RunnerImage {
   connection: Connection;
@@ -28,20 +41,72 @@ export interface ControllerOptions extends RunnerImage {
   now?: () => Date;
   /** How often everything is listed and reconciled anew; see Informer. */
   relistMs?: number;
+  /** Of the Lease by which one of several controllers is elected; without it this one works alone. */
+  leaseNamespace?: string;
+  leaseTimes?: LeaseTimes;
+  /** Where /metrics, /healthz and /readyz are served; 0 for any free port, nowhere without it. */
+  port?: number;
 }
 
-/** Runs the controller until `signal` aborts and what is under way is done, or given up after `stopGraceMs`. */
+/**
+ * Runs the controller until `signal` aborts and what is under way is done, or given up after `stopGraceMs`. Rejects where
+ * it has lost its Lease, with all requests given up at once, and where the port cannot be had.
+ */
 export async function runController(options: ControllerOptions): Promise<void> {
   const { connection, image, imagePullPolicy, log, signal, now = () => new Date() } = options;
-  const client = new Client(connection, { signal: abortedLater(signal, stopGraceMs) });
-  const queue = new WorkQueue(log);
-  const watches = watchAll(client, queue, options);
-  const events = new EventRecorder({ client, log, component, instance: hostname(), now });
-  const caches = watches.caches;
-  const reconciler = new Reconciler({ client, caches, events, runner: { image, imagePullPolicy }, log, now });
-  const reconcile = (key: string) => reconciler.reconcile(key);
-  await runManager({ informers: watches.informers, queue, reconcile, concurrency, log, signal });
-  await events.flush();
+  const leadership = new Leadership({
+    client: new Client(connection),
+    namespace: options.leaseNamespace,
+    times: options.leaseTimes,
+    log,
+  });
+  const stop = AbortSignal.any([signal, leadership.lost]);
+  const metrics = new RuntimeMetrics({ depth: () => queue.depth, leading: () => leadership.leading });
+  const queue = new WorkQueue(log, undefined, metrics);
+  const client = new Client(connection, {
+    signal: AbortSignal.any([abortedLater(signal, stopGraceMs), leadership.lost]),
+    limiter: new RateLimiter(requestsPerSecond, requestBurst),
+    onWrite: metrics.wrote,
+  });
+  const { informers, caches } = watchAll(client, queue, metrics.restarted, options);
+  registerPolicyMetrics(metrics.registry, () => (leadership.leading ? caches.policies.list() : []));
+  const monitoring = await startMonitoring(options.port, metrics, informers, queue);
+  if (monitoring) log.info({ port: monitoring.port }, 'serving /metrics, /healthz and /readyz');
+  try {
+    const events = new EventRecorder({ client, log, component, instance: hostname(), now });
+    const reconciler = new Reconciler({ client, caches, events, runner: { image, imagePullPolicy }, log, now });
+    const reconcile = (key: string) => reconciler.reconcile(key);
+    const elected = () => leadership.acquire(stop);
+    await runManager({ informers, queue, reconcile, concurrency, elected, log, signal: stop });
+    await events.flush();
+    await leadership.release();
+  } finally {
+    monitoring?.close();
+  }
+  if (leadership.lost.aborted) {
+    throw new Error(
+      'another controller may lead now, since the Lease could not be renewed in time: start this one anew',
+    );
+  }
+}
+
+async function startMonitoring(
+  port: number | undefined,
+  { registry }: RuntimeMetrics,
+  informers: Informer<KubernetesObject>[],
+  queue: WorkQueue,
+) {
+  if (port === undefined) return undefined;
+  return startMonitoringServer(port, {
+    registry,
+    unhealthy: () => [
+      ...informers
+        .filter(({ silentMs }) => silentMs > silentWatchMs)
+        .map(({ kind }) => `the watch of ${kind} is stalled`),
+      ...(queue.longestRunningMs > stuckReconcileMs ? ['a reconciliation is stuck'] : []),
+    ],
+    notReady: () => informers.filter(({ hasSynced }) => !hasSynced).map(({ kind }) => `no list of ${kind} yet`),
+  });
 }
 
 /** Aborted `ms` after `signal`. */
@@ -54,7 +119,12 @@ function abortedLater(signal: AbortSignal, ms: number): AbortSignal {
 }
 
 /** Informers on the policies, and on all that carries our label; their handlers only enqueue keys of policies. */
-function watchAll(client: Client, queue: WorkQueue, { namespaces = [], log, relistMs }: ControllerOptions) {
+function watchAll(
+  client: Client,
+  queue: WorkQueue,
+  onRestart: (kind: string) => void,
+  { namespaces = [], log, relistMs }: ControllerOptions,
+) {
   const informers: Informer<KubernetesObject>[] = [];
   const watch = <T extends KubernetesObject>(
     resource: Resource<T>,
@@ -66,7 +136,7 @@ function watchAll(client: Client, queue: WorkQueue, { namespaces = [], log, reli
       if (current) enqueue(current);
     };
     const made = (namespaces.length > 0 ? namespaces : [undefined]).map(
-      (namespace) => new Informer({ client, resource, namespace, log, relistMs, onChange, ...selection }),
+      (namespace) => new Informer({ client, resource, namespace, log, relistMs, onChange, onRestart, ...selection }),
     );
     informers.push(...(made as unknown as Informer<KubernetesObject>[]));
     return new Merged(made);

@@ -59,28 +59,30 @@ export async function place(
   owner: Policy,
   { cronJobs, serviceAccount, role, roleBinding }: Desired,
 ): Promise<CronJob[]> {
-  // CronJobs last: none runs before its account is there.
+  // CronJobs first: only they can be refused, and they are what people wait for. A run that starts in the moment before its
+  // account is there is tried again by the Job controller.
   const objects: [Resource<KubernetesObject>, KubernetesObject][] = [
+    ...cronJobs.map((cronJob): [Resource<KubernetesObject>, KubernetesObject] => [resources.cronJobs, cronJob]),
     [resources.serviceAccounts, serviceAccount],
     [resources.roles, role],
     [resources.roleBindings, roleBinding],
-    ...cronJobs.map((cronJob): [Resource<KubernetesObject>, KubernetesObject] => [resources.cronJobs, cronJob]),
   ];
-  const wanted: Wanted[] = [];
-  for (const [resource, object] of objects) {
-    wanted.push({ resource, object, live: await findOwn(context, owner, resource, object.metadata) });
-  }
+  const wanted: Wanted[] = await Promise.all(
+    objects.map(async ([resource, object]) => {
+      return { resource, object, live: await findOwn(context, owner, resource, object.metadata) };
+    }),
+  );
   const differs = ({ object, live }: Wanted) => !live || applyWouldChange(object, live, { fieldManager });
   const changes = wanted.filter(differs);
   const refused = context.refusals.of(owner, changes);
   if (refused) throw new StalledError(refused);
   try {
-    // All CronJobs are tried first, so that nothing is half done when one of several is refused.
-    const tried = changes.length > 1 ? changes.filter(({ object }) => object.kind === 'CronJob') : [];
-    for (const change of tried) await apply(context, change, { dryRun: true });
+    // Several CronJobs are tried first, so that nothing is half done when one of them is refused.
+    const tried = changes.filter(({ object }) => object.kind === 'CronJob');
+    if (tried.length > 1) for (const change of tried) await apply(context, change, { dryRun: true });
     const inPlace: KubernetesObject[] = [];
     for (const item of wanted) inPlace.push(differs(item) ? await apply(context, item) : item.live!);
-    return inPlace.slice(objects.length - cronJobs.length) as CronJob[];
+    return inPlace.slice(0, cronJobs.length) as CronJob[];
   } catch (error) {
     if (error instanceof StalledError) context.refusals.remember(owner, changes, error.problem);
     throw error;

@@ -23,6 +23,8 @@ export interface InformerOptions<T extends KubernetesObject> extends Selection {
   /** A watch silent for so long counts as dead; 2 minutes by default (bookmarks come every minute). */
   idleMs?: number;
   backoff?: Backoff;
+  /** Told each time that a watch has to be opened again, or all listed anew, because something failed. */
+  onRestart?: (kind: string) => void;
 }
 
 /**
@@ -33,6 +35,8 @@ export interface InformerOptions<T extends KubernetesObject> extends Selection {
 export class Informer<T extends KubernetesObject> {
   /** Resolves once the first list is in the cache and the handler was told of it; never rejects. */
   readonly synced: Promise<void>;
+  /** Whether `synced` has resolved. */
+  hasSynced = false;
   readonly #options: InformerOptions<T>;
   readonly #relistMs: number;
   readonly #idleMs: number;
@@ -44,6 +48,7 @@ export class Informer<T extends KubernetesObject> {
   #relistDue = 0;
   /** In a row, since the last sign of life of a watch. */
   #failures = 0;
+  #lastProgress = performance.now();
 
   constructor(options: InformerOptions<T>) {
     this.#options = options;
@@ -54,6 +59,11 @@ export class Informer<T extends KubernetesObject> {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.synced = promise;
     this.#markSynced = resolve;
+  }
+
+  /** How long nothing has happened, not even a failure, in milliseconds: more than a few minutes are a defect. */
+  get silentMs(): number {
+    return performance.now() - this.#lastProgress;
   }
 
   get kind(): string {
@@ -78,6 +88,7 @@ export class Informer<T extends KubernetesObject> {
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       try {
+        this.#lastProgress = performance.now();
         if (this.#resourceVersion === undefined || Date.now() >= this.#relistDue) await this.#relist(signal);
         else await this.#watch(this.#resourceVersion, signal);
       } catch (error) {
@@ -97,6 +108,7 @@ export class Informer<T extends KubernetesObject> {
     this.#resourceVersion = resourceVersion;
     // Spread over a tenth, so that informers started together do not list together for ever.
     this.#relistDue = Date.now() + this.#relistMs * (0.9 + 0.1 * Math.random());
+    this.hasSynced = true;
     this.#markSynced();
   }
 
@@ -118,6 +130,7 @@ export class Informer<T extends KubernetesObject> {
   }
 
   #receive(event: WatchEvent<T>): void {
+    this.#lastProgress = performance.now();
     this.#resourceVersion = event.object.metadata.resourceVersion;
     if (event.type === 'DELETED') this.#tell(this.#cache.delete(event.object.metadata), undefined);
     else if (event.type !== 'BOOKMARK') this.#tell(this.#cache.set(event.object), event.object);
@@ -134,7 +147,8 @@ export class Informer<T extends KubernetesObject> {
 
   /** Decides between going on and listing anew, and waits. */
   async #recover(error: unknown, signal: AbortSignal): Promise<void> {
-    const { log } = this.#options;
+    const { log, onRestart } = this.#options;
+    onRestart?.(this.kind);
     const { status, reason, retryAfterSeconds = 0 } = error instanceof ApiError ? error : { status: 0, reason: '' };
     const connectionLost = status === 0 && reason !== 'InvalidResponse';
     if (!connectionLost) this.#resourceVersion = undefined;

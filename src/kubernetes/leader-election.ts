@@ -92,7 +92,8 @@ export class LeaderElector {
       const left = Math.ceil(Math.max(0, renewed + renewDeadlineMs - started));
       const inTime = AbortSignal.any([signal, AbortSignal.timeout(left)]);
       if (await this.#tryAcquireOrRenew(inTime)) renewed = started;
-      else if (this.holder !== this.#options.identity || this.#now() - renewed >= renewDeadlineMs) return signal.aborted;
+      else if (this.holder !== this.#options.identity || this.#now() - renewed >= renewDeadlineMs)
+        return signal.aborted;
     }
     return true;
   }

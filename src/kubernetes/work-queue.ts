@@ -8,6 +8,12 @@ export interface ReconcileResult {
 
 export type Reconcile = (key: string) => Promise<ReconcileResult | undefined>;
 
+/** What a queue tells of each key it has processed; times in milliseconds. */
+export interface QueueObserver {
+  /** `waitedMs` from when the key was ready until a worker took it. */
+  processed(outcome: { ok: boolean; waitedMs: number; tookMs: number }): void;
+}
+
 // client-go's base; its cap of 1,000 s is too long for someone who waits for a repaired cluster.
 const defaultBackoff: Backoff = { baseMs: 5, maxMs: 300_000 };
 // The longest that setTimeout knows: beyond it, it fires at once.
@@ -20,19 +26,33 @@ const maxTimerMs = 2 ** 31 - 1;
 export class WorkQueue {
   /** To be processed; those in process too that were added meanwhile. */
   readonly #dirty = new Set<string>();
-  readonly #processing = new Set<string>();
-  /** In the order they came: dirty and not in process. */
-  readonly #ready = new Set<string>();
+  /** In process, and since when. */
+  readonly #processing = new Map<string, number>();
+  /** Dirty and not in process, in the order they came, and since when. */
+  readonly #ready = new Map<string, number>();
   readonly #timers = new Map<string, { due: number; timer: NodeJS.Timeout }>();
   readonly #failures = new Map<string, number>();
   readonly #backoff: Backoff;
   readonly #log: Logger;
+  readonly #observer: QueueObserver | undefined;
   #wake: (() => void)[] = [];
   #stopped = false;
 
-  constructor(log: Logger, backoff: Backoff = defaultBackoff) {
+  constructor(log: Logger, backoff: Backoff = defaultBackoff, observer?: QueueObserver) {
     this.#log = log;
     this.#backoff = backoff;
+    this.#observer = observer;
+  }
+
+  /** How many keys are ready. */
+  get depth(): number {
+    return this.#ready.size;
+  }
+
+  /** The longest that a key has been in process until now, in milliseconds; 0 with none. */
+  get longestRunningMs(): number {
+    const now = performance.now();
+    return Math.max(0, ...[...this.#processing.values()].map((since) => now - since));
   }
 
   add(key: string): void {
@@ -60,7 +80,8 @@ export class WorkQueue {
   addRateLimited(key: string): void {
     const failures = (this.#failures.get(key) ?? 0) + 1;
     this.#failures.set(key, failures);
-    this.addAfter(key, backoffMs(failures, this.#backoff));
+    // Half of it at least: keys that failed together do not all come back together.
+    this.addAfter(key, backoffMs(failures, this.#backoff) * (0.5 + 0.5 * Math.random()));
   }
 
   /** Ends the key's run of failures. */
@@ -85,31 +106,37 @@ export class WorkQueue {
 
   async #work(reconcile: Reconcile): Promise<void> {
     for (;;) {
-      const key = await this.#take();
-      if (key === undefined) return;
+      const taken = await this.#take();
+      if (taken === undefined) return;
+      const { key, waitedMs } = taken;
+      let ok = false;
       try {
         const result = await reconcile(key);
         this.forget(key);
+        ok = true;
         if (result?.requeueAfterMs !== undefined) this.addAfter(key, result.requeueAfterMs);
       } catch (error) {
         this.#log.error({ key, err: error }, 'reconcile failed, will be retried');
         this.addRateLimited(key);
       } finally {
+        this.#observer?.processed({ ok, waitedMs, tookMs: performance.now() - this.#processing.get(key)! });
         this.#processing.delete(key);
         if (this.#dirty.has(key)) this.#makeReady(key);
       }
     }
   }
 
-  /** The next ready key, now in process; undefined when the queue has stopped. */
-  async #take(): Promise<string | undefined> {
+  /** The next ready key, now in process, and how long it was ready; undefined when the queue has stopped. */
+  async #take(): Promise<{ key: string; waitedMs: number } | undefined> {
     while (!this.#stopped) {
-      const [key] = this.#ready;
-      if (key !== undefined) {
+      const [first] = this.#ready;
+      if (first !== undefined) {
+        const [key, since] = first;
+        const now = performance.now();
         this.#ready.delete(key);
         this.#dirty.delete(key);
-        this.#processing.add(key);
-        return key;
+        this.#processing.set(key, now);
+        return { key, waitedMs: now - since };
       }
       await new Promise<void>((resolve) => this.#wake.push(resolve));
     }
@@ -118,7 +145,7 @@ export class WorkQueue {
 
   #makeReady(key: string): void {
     if (this.#stopped) return;
-    this.#ready.add(key);
+    this.#ready.set(key, performance.now());
     this.#wake.shift()?.();
   }
 

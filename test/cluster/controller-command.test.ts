@@ -12,7 +12,7 @@ let end: (() => void) | undefined;
 afterEach(() => end?.());
 
 function run(args: string[], env: Record<string, string> = {}) {
-  const child = spawn(process.execPath, ['bin/retention.js', 'controller', ...args], {
+  const child = spawn(process.execPath, ['bin/retention.js', 'controller', '--port', '0', ...args], {
     env: { PATH: process.env.PATH, ...env },
     stdio: ['ignore', 'ignore', 'pipe'],
   });

@@ -26,6 +26,7 @@ describe('work queue', () => {
   afterEach(() => {
     stop.abort();
     vi.useRealTimers();
+    vi.restoreAllMocks();
   });
   const run = (reconcile: (key: string) => Promise<ReconcileResult | undefined>, concurrency = 1) =>
     queue.run(reconcile, { concurrency, signal: stop.signal });
@@ -71,6 +72,7 @@ describe('work queue', () => {
   });
 
   it('retries a failing key after 5, 10, 20 … ms up to 5 minutes, and starts again after a success', async () => {
+    vi.spyOn(Math, 'random').mockReturnValue(1);
     const times: number[] = [];
     let failing = true;
     const reconcile = async () => {
@@ -91,6 +93,41 @@ describe('work queue', () => {
     queue.add('a');
     await vi.advanceTimersByTimeAsync(5);
     expect(times).toHaveLength(2);
+  });
+
+  it('brings keys that failed together back one by one, after half of the wait at least', async () => {
+    const times: number[] = [];
+    void run(async () => {
+      times.push(Date.now());
+      throw new Error('not yet');
+    }, 50);
+    const started = Date.now();
+    for (let key = 0; key < 50; key++) queue.add(`key ${key}`);
+    await vi.advanceTimersByTimeAsync(0);
+    for (let round = 0; round < 6; round++) await vi.advanceTimersByTimeAsync(5 * 2 ** round);
+    const late = times.map((time) => time - started).filter((ms) => ms > 100);
+    expect(new Set(late).size).toBeGreaterThan(5);
+    expect(Math.min(...times.slice(50)) - started).toBeGreaterThanOrEqual(2);
+  });
+
+  it('tells of each key how long it was ready and in process, and how that went', async () => {
+    const outcomes: unknown[] = [];
+    queue = new WorkQueue(silent, undefined, { processed: (outcome) => void outcomes.push(outcome) });
+    const { reconcile, calls } = controlled();
+    queue.add('a');
+    queue.add('b');
+    expect(queue.depth).toBe(2);
+    void run(reconcile);
+    await vi.advanceTimersByTimeAsync(30);
+    expect(queue).toMatchObject({ depth: 1, longestRunningMs: 30 });
+    calls[0]?.finish();
+    await vi.advanceTimersByTimeAsync(40);
+    calls[1]?.fail(new Error('no'));
+    await settle();
+    expect(outcomes).toEqual([
+      { ok: true, waitedMs: 0, tookMs: 30 },
+      { ok: false, waitedMs: 30, tookMs: 40 },
+    ]);
   });
 
   it('lets the earliest of several due times win, whatever their order', async () => {

@@ -1,0 +1,122 @@
+import { Gauge, type Registry } from 'prom-client';
+import { z } from 'zod';
+import type { RetentionPolicyStatus } from '../api/status.ts';
+import { parseStatus, type StoredPolicy } from './objects.ts';
+
+/** One line of a policy's metrics, but for the labels that say which policy. */
+interface Sample {
+  metric: keyof typeof metrics;
+  labels?: Record<string, string>;
+  value: number;
+}
+
+const prefix = 'retention_policy_';
+const job = ['job'];
+/** Names, what they say, and their labels besides `namespace` and `policy`. */
+const metrics = {
+  info: { help: 'Always 1; what the policy is.', labels: ['preset', 'time_zone'] },
+  suspended: { help: '1 while no run starts because spec.suspend is true.', labels: [] },
+  ready: { help: '1 if the CronJobs are what the policy asks for.', labels: [] },
+  stalled: { help: '1 if nothing runs until somebody repairs the policy, or what is in its way.', labels: [] },
+  overdue: { help: '1 if a job has not succeeded for two of its periods.', labels: [] },
+  last_run_failed: {
+    help: '1 if the newest run of a job did not succeed; 0 again with the next success.',
+    labels: job,
+  },
+  last_success_timestamp_seconds: { help: 'When a run of a job last succeeded.', labels: job },
+  last_run_duration_seconds: { help: 'How long the newest run of a job took.', labels: job },
+  last_run_rows: {
+    help: 'Rows that the newest run of a job closed, archived or deleted; in a dry run those that it would.',
+    labels: ['job', 'operation', 'action'],
+  },
+  next_run_timestamp_seconds: { help: 'When a job starts next.', labels: job },
+  due_rows: { help: 'Rows due per operation, by the newest statistics.', labels: ['operation'] },
+  oldest_row_timestamp_seconds: {
+    help: 'Creation time of the oldest row of each kind of record, by the newest statistics.',
+    labels: ['record'],
+  },
+} as const;
+
+/** Adds the metrics of all policies to a registry. They are made anew at each scrape: a policy's go when it goes. */
+export function registerPolicyMetrics(registry: Registry, policies: () => StoredPolicy[]): void {
+  const gauges = new Map<string, Gauge>();
+  const fill = () => {
+    for (const gauge of gauges.values()) gauge.reset();
+    for (const policy of policies()) {
+      const { namespace = '', name } = policy.metadata;
+      for (const { metric, labels, value } of samplesOf(policy)) {
+        gauges.get(metric)!.set({ namespace, policy: name, ...labels }, value);
+      }
+    }
+  };
+  for (const [name, { help, labels }] of Object.entries(metrics)) {
+    const labelNames = ['namespace', 'policy', ...labels];
+    // The registry asks them in this order, and the first fills them all.
+    const collect = gauges.size === 0 ? fill : undefined;
+    gauges.set(name, new Gauge({ name: prefix + name, help, labelNames, registers: [registry], collect }));
+  }
+}
+
+const shown = z.object({
+  preset: z.string().catch(''),
+  timeZone: z.string().catch(''),
+  suspend: z.boolean().catch(false),
+});
+
+/** A policy's metrics, from what is stored. */
+function samplesOf(stored: StoredPolicy): Sample[] {
+  const { preset, timeZone, suspend } = shown.parse(stored.spec ?? {});
+  const status = parseStatus(stored);
+  const condition = (type: string) => status.conditions?.find((each) => each.type === type);
+  const flag = (metric: Sample['metric'], holds: boolean): Sample => ({ metric, value: holds ? 1 : 0 });
+  return [
+    { metric: 'info', labels: { preset, time_zone: timeZone }, value: 1 },
+    flag('suspended', suspend),
+    flag('ready', condition('Ready')?.status === 'True'),
+    flag('stalled', condition('Stalled')?.status === 'True'),
+    flag('overdue', condition('LastRunSucceeded')?.reason === 'Overdue'),
+    ...(status.jobs ?? []).flatMap(samplesOfJob),
+    ...samplesOfStatistics(status.statistics),
+  ];
+}
+
+function samplesOfJob({
+  name,
+  lastRun,
+  lastFailure,
+  lastSuccessTime,
+  nextRun,
+}: NonNullable<RetentionPolicyStatus['jobs']>[number]): Sample[] {
+  const labels = { job: name };
+  const samples: Sample[] = [];
+  const time = (metric: Sample['metric'], text: string | undefined) => {
+    if (text !== undefined) samples.push({ metric, labels, value: Date.parse(text) / 1000 });
+  };
+  if (lastFailure || lastSuccessTime) samples.push({ metric: 'last_run_failed', labels, value: lastFailure ? 1 : 0 });
+  time('last_success_timestamp_seconds', lastSuccessTime);
+  time('next_run_timestamp_seconds', nextRun);
+  if (lastRun) samples.push({ metric: 'last_run_duration_seconds', labels, value: lastRun.durationSeconds });
+  for (const operation of lastRun?.operations ?? []) {
+    for (const action of ['closed', 'archived', 'deleted'] as const) {
+      const value = operation[action];
+      if (value === undefined) continue;
+      samples.push({ metric: 'last_run_rows', labels: { ...labels, operation: operation.name, action }, value });
+    }
+  }
+  return samples;
+}
+
+function samplesOfStatistics(statistics: RetentionPolicyStatus['statistics']): Sample[] {
+  const due = Object.entries(statistics?.due ?? {});
+  const oldest = Object.entries(statistics?.oldest ?? {});
+  return [
+    ...due.map(([operation, value]): Sample => ({ metric: 'due_rows', labels: { operation }, value })),
+    ...oldest.map(
+      ([record, time]): Sample => ({
+        metric: 'oldest_row_timestamp_seconds',
+        labels: { record },
+        value: Date.parse(time) / 1000,
+      }),
+    ),
+  ];
+}

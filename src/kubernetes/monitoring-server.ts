@@ -1,0 +1,48 @@
+import { once } from 'node:events';
+import { createServer, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { Registry } from 'prom-client';
+
+/** What a server for probes and Prometheus answers with; each check gives the reasons why not, none where all is well. */
+export interface Monitored {
+  registry: Registry;
+  unhealthy(): string[];
+  notReady(): string[];
+}
+
+/** Serves /metrics, /healthz and /readyz on a port, 0 for any free one. Rejects where the port cannot be had. */
+export async function startMonitoringServer(
+  port: number,
+  { registry, unhealthy, notReady }: Monitored,
+): Promise<{ port: number; close(): void }> {
+  const server = createServer((request, response) => {
+    const path = request.url?.split('?')[0];
+    if (path === '/healthz') return answerCheck(response, unhealthy());
+    if (path === '/readyz') return answerCheck(response, notReady());
+    if (path !== '/metrics') return answer(response, 404, 'there is /metrics, /healthz and /readyz');
+    registry.metrics().then(
+      (text) => answer(response, 200, text, registry.contentType),
+      (error: Error) => answer(response, 500, error.message),
+    );
+  });
+  server.listen(port);
+  await once(server, 'listening').catch((cause: Error) => {
+    throw new Error(`port ${port}, for /metrics and the probes, cannot be had: ${cause.message}`, { cause });
+  });
+  return {
+    port: (server.address() as AddressInfo).port,
+    close() {
+      server.closeAllConnections();
+      server.close();
+    },
+  };
+}
+
+function answerCheck(response: ServerResponse, reasons: string[]): void {
+  if (reasons.length === 0) answer(response, 200, 'ok');
+  else answer(response, 503, reasons.join('; '));
+}
+
+function answer(response: ServerResponse, status: number, text: string, contentType = 'text/plain; charset=utf-8') {
+  response.writeHead(status, { 'content-type': contentType }).end(`${text}\n`);
+}

@@ -1,0 +1,124 @@
+import { Registry } from 'prom-client';
+import { describe, expect, test } from 'vitest';
+import { apiVersion, kind } from '../../../src/api/policy.ts';
+import type { StoredPolicy } from '../../../src/controller/objects.ts';
+import { registerPolicyMetrics } from '../../../src/controller/policy-metrics.ts';
+
+const run = {
+  id: 'smartem-nightly-1',
+  job: 'nightly',
+  trigger: 'Schedule',
+  startTime: '2026-11-24T03:17:00Z',
+  completionTime: '2026-11-24T03:18:30Z',
+  durationSeconds: 90,
+  result: 'Partial',
+  rows: 12,
+  operations: [
+    { name: 'instructions', archived: 7, deleted: 5, skipped: 0, batches: 2, durationSeconds: 80 },
+    { name: 'sessions', archived: 0, skipped: 0, batches: 0, durationSeconds: 1 },
+  ],
+};
+
+const policy = (name: string, spec: object = {}, status?: object): StoredPolicy => ({
+  apiVersion,
+  kind,
+  metadata: { namespace: 'lab', name },
+  spec: { preset: 'Development', timeZone: 'Europe/London', suspend: false, ...spec },
+  status,
+});
+const condition = (type: string, status: string, reason = 'Any') => ({
+  type,
+  status,
+  reason,
+  message: '',
+  lastTransitionTime: '2026-11-24T00:00:00Z',
+});
+
+/** The samples of a registry over these policies, without comments, sorted. */
+async function scrape(policies: StoredPolicy[]): Promise<string[]> {
+  const registry = new Registry();
+  registerPolicyMetrics(registry, () => policies);
+  const lines = async () => (await registry.metrics()).split('\n').filter((line) => line && !line.startsWith('#'));
+  const first = await lines();
+  expect(await lines()).toEqual(first);
+  return first.sort();
+}
+
+describe('metrics of policies', () => {
+  test('one that no controller has seen yet says what its spec says', async () => {
+    expect(await scrape([policy('new', { suspend: true })])).toEqual([
+      'retention_policy_info{namespace="lab",policy="new",preset="Development",time_zone="Europe/London"} 1',
+      'retention_policy_overdue{namespace="lab",policy="new"} 0',
+      'retention_policy_ready{namespace="lab",policy="new"} 0',
+      'retention_policy_stalled{namespace="lab",policy="new"} 0',
+      'retention_policy_suspended{namespace="lab",policy="new"} 1',
+    ]);
+  });
+
+  test('runs, schedules and statistics are told by job, operation and action', async () => {
+    const status = {
+      conditions: [condition('Ready', 'True'), condition('LastRunSucceeded', 'False', 'RunPartial')],
+      jobs: [
+        {
+          name: 'nightly',
+          nextRun: '2026-11-25T03:17:00Z',
+          lastSuccessTime: '2026-11-23T03:18:00Z',
+          lastFailure: { id: run.id, result: 'Partial', completionTime: run.completionTime },
+          lastRun: run,
+        },
+        { name: 'heartbeat', lastSuccessTime: '2026-11-24T03:30:00Z' },
+      ],
+      statistics: {
+        observedAt: '2026-11-24T04:00:00Z',
+        recordCounts: {},
+        tableSizes: {},
+        totalSizeBytes: 0,
+        totalSize: '0 bytes',
+        oldest: { instructions: '2019-01-01T00:00:00.000000Z' },
+        due: { instructions: 3 },
+        uncovered: {},
+      },
+    };
+    const lines = await scrape([policy('smartem', {}, status)]);
+    const labels = 'namespace="lab",policy="smartem"';
+    expect(lines).toEqual(
+      expect.arrayContaining([
+        `retention_policy_ready{${labels}} 1`,
+        `retention_policy_last_run_failed{${labels},job="nightly"} 1`,
+        `retention_policy_last_run_failed{${labels},job="heartbeat"} 0`,
+        `retention_policy_last_success_timestamp_seconds{${labels},job="nightly"} 1795403880`,
+        `retention_policy_next_run_timestamp_seconds{${labels},job="nightly"} 1795576620`,
+        `retention_policy_last_run_duration_seconds{${labels},job="nightly"} 90`,
+        `retention_policy_last_run_rows{${labels},job="nightly",operation="instructions",action="archived"} 7`,
+        `retention_policy_last_run_rows{${labels},job="nightly",operation="instructions",action="deleted"} 5`,
+        `retention_policy_last_run_rows{${labels},job="nightly",operation="sessions",action="archived"} 0`,
+        `retention_policy_due_rows{${labels},operation="instructions"} 3`,
+        `retention_policy_oldest_row_timestamp_seconds{${labels},record="instructions"} 1546300800`,
+      ]),
+    );
+  });
+
+  test('a stalled policy, and one whose job is overdue, say so', async () => {
+    const lines = await scrape([
+      policy('broken', {}, { conditions: [condition('Ready', 'False'), condition('Stalled', 'True')] }),
+      policy('late', {}, { conditions: [condition('LastRunSucceeded', 'False', 'Overdue')] }),
+    ]);
+    expect(lines).toContain('retention_policy_stalled{namespace="lab",policy="broken"} 1');
+    expect(lines).toContain('retention_policy_overdue{namespace="lab",policy="late"} 1');
+    expect(lines).toContain('retention_policy_overdue{namespace="lab",policy="broken"} 0');
+  });
+
+  test('go when their policy goes, and when a job has not failed any more', async () => {
+    const registry = new Registry();
+    let policies = [policy('a'), policy('b')];
+    registerPolicyMetrics(registry, () => policies);
+    expect(await registry.metrics()).toContain('policy="b"');
+    policies = [policy('a')];
+    expect(await registry.metrics()).not.toContain('policy="b"');
+  });
+
+  test('a spec and a status of another version are no reason for none at all', async () => {
+    const lines = await scrape([policy('odd', { preset: 7, suspend: 'no' }, { conditions: 'none', jobs: 5 })]);
+    expect(lines).toContain('retention_policy_suspended{namespace="lab",policy="odd"} 0');
+  });
+});
