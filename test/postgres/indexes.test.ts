@@ -111,8 +111,8 @@ describe('where little is due of much that is kept', () => {
     });
     expect(await indexes(['--apply']).ended).toEqual(printed);
 
-    const { plans: counts } = await planned(/^select count\(\*\) as (closed|archived|deleted) /, { dryRun: true });
-    expect(counts).toHaveLength(5);
+    const { plans: counts } = await planned(/^select \(select count/, { dryRun: true });
+    expect(counts).toHaveLength(4);
     for (const name of [acknowledged, notArchived, sessionNotArchived]) {
       expect(counts.filter((plan) => plan.includes(`Index Only Scan using ${name}`))).toHaveLength(1);
     }

@@ -132,9 +132,12 @@ export class Stage {
     const waited = attempts.map(({ settled }) => !settled());
     await resume();
     if (ending !== 'at once') await soon('the run has ended or waits', async () => ended || this.#keepsRunWaiting());
-    const acted = await Promise.all(
-      attempts.map(async ({ end }, i): Promise<Acted> => ({ waited: waited[i]!, ...(await end()) })),
-    );
+    const endOf = async ({ end }: (typeof attempts)[number], i: number): Promise<Acted> => {
+      return { waited: waited[i]!, ...(await end()) };
+    };
+    // The run may wait for the first: when that one ends, all the others have ended.
+    const others = await Promise.all(attempts.slice(1).map((attempt, i) => endOf(attempt, i + 1)));
+    const acted = [await endOf(attempts[0]!, 0), ...others];
     return { result: await result, acted };
   }
 
