@@ -1,5 +1,5 @@
 # Every target installs what it needs from the lock file; nothing else is set up by hand.
-.PHONY: install check test demo bench torture mutants generate
+.PHONY: install check test demo bench torture mutants generate image image-start
 
 install: node_modules/.package-lock.json
 
@@ -29,3 +29,11 @@ mutants: install
 # SIZE (XS, S, M, L; several with commas), SCENARIO and ROUNDS choose; without them S and M, and M shuffled.
 bench: install
 	npm run -s bench -- $(if $(SIZE),--size $(SIZE)) $(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SHUFFLED),--shuffled) $(if $(OUTPUT),--output $(OUTPUT))
+
+# By docker, podman or buildah; IMAGE, NODE_IMAGE and BUILD_OPTIONS: see build/image.sh.
+image:
+	sh build/image.sh
+
+# How long the program takes in a container of that image until its first SQL; ENGINE is docker or podman.
+image-start: install
+	npm run -s image-start -- $(or $(ENGINE),docker) $(or $(IMAGE),retention-operator:dev)
