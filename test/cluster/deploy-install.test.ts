@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { resources } from '../../src/controller/objects.ts';
-import { adminClient, controllerConnection, startController } from '../support/controller.ts';
+import { adminClient, controllerConnection, installOperator, startController } from '../support/controller.ts';
 import { namespace } from '../support/deploy/helm.ts';
 import { release, uninstallOperator } from '../support/deploy/install.ts';
 import { useCluster } from '../support/kubernetes/cluster.ts';
@@ -44,6 +44,21 @@ test('helm install, upgrade and uninstall: policies stay, everything else goes',
 
   // The CRD that stayed is taken up by the next release.
   await release(cluster, 'install');
+});
+
+test('what kubectl applied before becomes the release’s by --take-ownership --force-conflicts', async () => {
+  await installOperator(cluster);
+  await release(cluster, 'install', ['--take-ownership', '--force-conflicts']);
+  const crd = await kubectl(
+    'get',
+    'crd/retentionpolicies.retention.agentdata.io',
+    '-o',
+    'jsonpath={.metadata.annotations}',
+  );
+  expect(JSON.parse(crd)).toMatchObject({
+    'meta.helm.sh/release-name': 'retention',
+    'helm.sh/resource-policy': 'keep',
+  });
 });
 
 test('with a list of namespaces the controller works there by Roles alone, and nowhere else', async () => {
