@@ -56,8 +56,11 @@ const runSummarySchema = z.object({
 });
 export type RunSummary = z.output<typeof runSummarySchema>;
 
+/** The status of a policy that no controller has seen: kstatus would take one without any for ready. */
+export const initialStatus = { observedGeneration: -1 };
+
 export const statusSchema = z.object({
-  observedGeneration: z.int().min(0).optional().meta({ format: 'int64' }),
+  observedGeneration: z.int().min(-1).optional().meta({ format: 'int64' }),
   conditions: z
     .array(conditionSchema)
     .max(16)

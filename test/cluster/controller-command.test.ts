@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { text } from 'node:stream/consumers';
 import { afterEach, expect, it } from 'vitest';
+import { initialStatus } from '../../src/api/status.ts';
 import { resources } from '../../src/controller/objects.ts';
 import { adminClient, installOperator } from '../support/controller.ts';
 import { useCluster } from '../support/kubernetes/cluster.ts';
@@ -50,7 +51,7 @@ it('`retention controller` works by its kubeconfig, in the namespaces it is give
   child.kill('SIGTERM');
   const { code, signal, stderr } = await ended;
   expect({ code, signal }).toEqual({ code: 0, signal: null });
-  expect((await elsewhere.get('smartem')).status).toBeUndefined();
+  expect((await elsewhere.get('smartem')).status).toEqual(initialStatus);
   const lines = stderr
     .trim()
     .split('\n')

@@ -14,7 +14,7 @@ import {
   versions,
 } from '../support/kubernetes/binaries.ts';
 
-const { kubernetes, etcd } = versions;
+const { kubernetes, etcd, helm } = versions;
 const platform = process.platform;
 const arch = process.arch === 'x64' ? 'amd64' : process.arch;
 const sha256 = (data: string | Buffer) => createHash('sha256').update(data).digest('hex');
@@ -61,6 +61,7 @@ function sourcesAt(base: string, env: NodeJS.ProcessEnv = {}): Sources {
     XDG_CACHE_HOME: join(folder, 'cache'),
     RETENTION_DOWNLOAD_BASE_KUBERNETES: base,
     RETENTION_DOWNLOAD_BASE_ETCD: base,
+    RETENTION_DOWNLOAD_BASE_HELM: base,
     ...env,
   });
   const build: Sources['build'] = async (binary, target) =>
@@ -136,6 +137,20 @@ test('etcd is taken out of its archive, which SHA256SUMS must list with the righ
   });
   expect(readFileSync(await find('etcd', sourcesAt(unlisted.base)), 'utf8')).toBe('built etcd');
   expect(lines.join()).toContain(`does not list ${archive}`);
+});
+
+test('helm is taken out of its archive, which must have the sum published beside it', async () => {
+  const archive = `helm-${helm}-${platform}-${arch}.tar.gz`;
+  executable(join(folder, `${platform}-${arch}`, 'helm'), 'the real helm');
+  execFileSync('tar', ['-czf', archive, `${platform}-${arch}`], { cwd: folder });
+  const data = readFileSync(join(folder, archive));
+
+  const good = await serve({ [`/${archive}`]: data, [`/${archive}.sha256sum`]: `${sha256(data)}  ${archive}\n` });
+  expect(readFileSync(await find('helm', sourcesAt(good.base)), 'utf8')).toBe('the real helm');
+
+  rmSync(cache, { recursive: true });
+  const other = await serve({ [`/${archive}`]: data, [`/${archive}.sha256sum`]: `${sha256('x')}  ${archive}\n` });
+  expect(readFileSync(await find('helm', sourcesAt(other.base)), 'utf8')).toBe('built helm');
 });
 
 test('KUBEBUILDER_ASSETS wins over the cache, for the binaries that it has', async () => {

@@ -2,7 +2,7 @@ import { stringify } from 'yaml';
 import { z } from 'zod';
 import { group, kind, maxNameLength, plural, version } from '../policy.ts';
 import { specSchema } from '../rules.ts';
-import { statusSchema } from '../status.ts';
+import { initialStatus, statusSchema } from '../status.ts';
 
 type Schema = { [key: string]: unknown };
 
@@ -105,7 +105,7 @@ export function customResourceDefinition(): Schema {
                 kind: { type: 'string' },
                 metadata: { type: 'object' },
                 spec: { description: 'What the policy asks for.', ...spec },
-                status: { description: 'What is in place, and how the runs went.', ...status },
+                status: { description: 'What is in place, and how the runs went.', default: initialStatus, ...status },
               },
             },
           },

@@ -4,11 +4,11 @@ import { join } from 'node:path';
 import { buildBinary } from './build.ts';
 import { downloadBinary } from './download.ts';
 
-export const versions = { kubernetes: 'v1.36.3', etcd: 'v3.7.3' };
+export const versions = { kubernetes: 'v1.36.3', etcd: 'v3.7.3', helm: 'v4.2.3' };
 
-export type BinaryName = 'etcd' | 'kube-apiserver' | 'kube-controller-manager' | 'kubectl';
-/** Absolute paths. */
-export type Binaries = Record<BinaryName, string>;
+export type BinaryName = 'etcd' | 'kube-apiserver' | 'kube-controller-manager' | 'kubectl' | 'helm';
+/** What a control plane is made of, and kubectl: absolute paths. */
+export type Binaries = Record<Exclude<BinaryName, 'helm'>, string>;
 /** Takes one line for a person. */
 export type Log = (line: string) => void;
 
@@ -54,7 +54,7 @@ export async function findBinaries(log: Log, sources = sourcesFromEnvironment())
  * Fails with one error that tells what each of them said.
  */
 export async function findBinary(name: BinaryName, log: Log, sources: Sources): Promise<string> {
-  const version = name === 'etcd' ? versions.etcd : versions.kubernetes;
+  const version = name === 'etcd' || name === 'helm' ? versions[name] : versions.kubernetes;
   const binary: Binary = { name, version, os: process.platform, arch: process.arch === 'x64' ? 'amd64' : process.arch };
   const cached = join(sources.cacheFolder, `${name}-${version}-${binary.os}-${binary.arch}`);
   const tried: string[] = [];

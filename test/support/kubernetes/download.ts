@@ -8,10 +8,11 @@ import { promisify } from 'node:util';
 import type { Binary, Log } from './binaries.ts';
 import { withProgress } from './progress.ts';
 
-/** The official release downloads; RETENTION_DOWNLOAD_BASE_KUBERNETES and _ETCD name mirrors of the same layout. */
+/** The official release downloads; RETENTION_DOWNLOAD_BASE_KUBERNETES, _ETCD and _HELM name mirrors of the same layout. */
 const officialReleases = {
   RETENTION_DOWNLOAD_BASE_KUBERNETES: 'https://dl.k8s.io/release',
   RETENTION_DOWNLOAD_BASE_ETCD: 'https://github.com/etcd-io/etcd/releases/download',
+  RETENTION_DOWNLOAD_BASE_HELM: 'https://get.helm.sh',
 };
 
 /** Milliseconds until a server must have begun to answer, and the longest pause within an answer. */
@@ -27,6 +28,7 @@ export async function downloadBinary(
 ): Promise<string> {
   const base = (name: keyof typeof officialReleases) => (env[name] || officialReleases[name]).replace(/\/$/, '');
   if (binary.name === 'etcd') return downloadEtcd(binary, base('RETENTION_DOWNLOAD_BASE_ETCD'), folder, log);
+  if (binary.name === 'helm') return downloadHelm(binary, base('RETENTION_DOWNLOAD_BASE_HELM'), folder, log);
 
   const { name, version, os, arch } = binary;
   const url = `${base('RETENTION_DOWNLOAD_BASE_KUBERNETES')}/${version}/bin/${os}/${arch}/${name}`;
@@ -51,6 +53,16 @@ async function downloadEtcd(binary: Binary, base: string, folder: string, log: L
   // The tar of macOS, where the archive is a zip, reads both.
   await promisify(execFile)('tar', ['-xf', archive, `${stem}/etcd`], { cwd: folder });
   return join(folder, stem, 'etcd');
+}
+
+/** helm comes in an archive, with a line `<checksum>  <archive>` beside it. */
+async function downloadHelm(binary: Binary, base: string, folder: string, log: Log): Promise<string> {
+  const archive = `helm-${binary.version}-${binary.os}-${binary.arch}.tar.gz`;
+  const [expected = ''] = (await fetchText(`${base}/${archive}.sha256sum`)).trim().split(/\s+/);
+  await fetchVerified(`${base}/${archive}`, expected, join(folder, archive), log);
+  const member = `${binary.os}-${binary.arch}/helm`;
+  await promisify(execFile)('tar', ['-xf', archive, member], { cwd: folder });
+  return join(folder, member);
 }
 
 function fetchText(url: string): Promise<string> {

@@ -1,0 +1,229 @@
+import { readFileSync } from 'node:fs';
+import { beforeAll, describe, expect, it, test } from 'vitest';
+import { parse, stringify } from 'yaml';
+import { kustomizeFiles } from '../support/deploy/generated.ts';
+import { chart, helm, namespace, template } from '../support/deploy/helm.ts';
+import { type Manifest, manifests, nameOf, namesOf } from '../support/deploy/manifests.ts';
+import { useCluster } from '../support/kubernetes/cluster.ts';
+
+const cluster = useCluster();
+const path = (file: string) => new URL(`../../${file}`, import.meta.url);
+const everything = [
+  'metrics.serviceMonitor.enabled',
+  'metrics.prometheusRule.enabled',
+  'metrics.dashboard.enabled',
+  'networkPolicy.enabled',
+].map((value) => `--set=${value}=true`);
+
+/** `--set-json` of values, to be added to helm's arguments. */
+const values = (set: Record<string, unknown>) =>
+  Object.entries(set).map(([name, value]) => `--set-json=${name}=${JSON.stringify(value)}`);
+
+it('passes helm lint, with its default values and with everything on', async () => {
+  for (const args of [[], everything]) {
+    expect(await helm(['lint', '--strict', chart, ...args])).toContain('1 chart(s) linted, 0 chart(s) failed');
+  }
+});
+
+test('deploy/base and deploy/components are what `npm run generate` makes from the chart', async () => {
+  for (const [file, text] of await kustomizeFiles()) {
+    const same = readFileSync(path(file), 'utf8') === text;
+    expect(same, `${file} is stale: run \`npm run generate\` and commit it`).toBe(true);
+  }
+});
+
+/** Without what Helm alone writes, and in no order. */
+function comparable(text: string): Manifest[] {
+  const helmLabels = /^(helm\.sh\/chart|app\.kubernetes\.io\/(managed-by|instance|version))$/;
+  const all = manifests(text).filter(({ kind }) => kind !== 'Namespace');
+  for (const { metadata } of all) {
+    const labels = Object.entries(metadata.labels ?? {}).filter(([key]) => !helmLabels.test(key));
+    metadata.labels = Object.fromEntries(labels);
+    if (metadata.annotations?.['helm.sh/resource-policy']) delete metadata.annotations;
+  }
+  return all.toSorted((one, other) => nameOf(one).localeCompare(nameOf(other)));
+}
+
+test('kustomize applies the same objects as Helm, and the namespace', async () => {
+  const { stdout } = await cluster.kubectl(['kustomize', 'deploy/base']);
+  expect(comparable(stdout)).toEqual(comparable(await template()));
+  expect(namesOf(stdout).filter((name) => name.startsWith('Namespace'))).toEqual([`Namespace ${namespace}`]);
+});
+
+test('kustomize’s components, too, are what Helm makes of it', async () => {
+  const sample = manifests((await cluster.kubectl(['kustomize', 'deploy/samples/kustomize'])).stdout);
+  const chartObjects = await template([...everything, '--set=image.repository=my-registry/retention-operator']);
+  expect(comparable(sample.map((object) => stringify(object)).join('---\n'))).toEqual(comparable(chartObjects));
+});
+
+interface PodSpec {
+  containers: { image: string; args: string[]; env: { name: string; value?: string }[] }[];
+}
+interface PodTemplate {
+  metadata: { labels: Record<string, string>; annotations?: Record<string, string> };
+  spec: PodSpec & Record<string, unknown>;
+}
+
+async function podTemplate(args: string[] = []): Promise<PodTemplate> {
+  const deployment = manifests(await template(args)).find(({ kind }) => kind === 'Deployment') as unknown as {
+    spec: { template: PodTemplate };
+  };
+  return deployment.spec.template;
+}
+
+/** Name → value of the container's variables. */
+async function environment(args: string[] = []): Promise<Record<string, unknown>> {
+  const { spec } = await podTemplate(args);
+  return Object.fromEntries(spec.containers[0]!.env.map(({ name, value }) => [name, value]));
+}
+
+describe('the controller', () => {
+  it('gets what it reads from its environment', async () => {
+    expect(await environment()).toEqual({
+      RETENTION_RUNNER_IMAGE: 'retention-operator:0.1.0',
+      RETENTION_RUNNER_IMAGE_PULL_POLICY: 'IfNotPresent',
+      RETENTION_LEASE_NAMESPACE: undefined,
+      RETENTION_PORT: '8080',
+    });
+    expect((await podTemplate()).spec.containers[0]!.args).toEqual(['controller']);
+    const namespaces = values({ 'controller.namespaces': ['a', 'b'] });
+    expect(await environment(namespaces)).toMatchObject({ RETENTION_NAMESPACES: 'a,b' });
+  });
+
+  it('runs the image of the runner Pods, by tag or by digest', async () => {
+    const digest = `sha256:${'0'.repeat(64)}`;
+    for (const [set, image] of [
+      [{ 'image.repository': 'r/o', 'image.tag': '9' }, 'r/o:9'],
+      [{ 'image.repository': 'r/o', 'image.tag': '9', 'image.digest': digest }, `r/o@${digest}`],
+    ] as const) {
+      expect((await podTemplate(values(set))).spec.containers[0]!.image).toBe(image);
+      expect(await environment(values(set))).toMatchObject({ RETENTION_RUNNER_IMAGE: image });
+    }
+  });
+
+  it('takes labels, annotations and where it runs from the values, and keeps the labels that select it', async () => {
+    const set = {
+      commonLabels: { team: 'a', 'app.kubernetes.io/name': 'mine' },
+      podLabels: { team: 'b' },
+      podAnnotations: { note: 'x' },
+      priorityClassName: 'high',
+      nodeSelector: { disk: 'ssd' },
+      tolerations: [{ key: 'k', operator: 'Exists' }],
+      imagePullSecrets: [{ name: 'pull' }],
+      affinity: null,
+    };
+    const { metadata, spec } = await podTemplate(values(set));
+    expect(metadata).toEqual({
+      labels: {
+        team: 'b',
+        'app.kubernetes.io/name': 'retention-operator',
+        'app.kubernetes.io/component': 'controller',
+      },
+      annotations: { note: 'x' },
+    });
+    const { priorityClassName, nodeSelector, tolerations, imagePullSecrets } = set;
+    expect(spec).toMatchObject({ priorityClassName, nodeSelector, tolerations, imagePullSecrets });
+    expect(spec).not.toHaveProperty('affinity');
+  });
+});
+
+test('a list of namespaces makes Roles there, and nothing that reaches further', async () => {
+  const args = values({ 'controller.namespaces': ['a', 'b'], 'crds.enabled': false, 'admissionPolicy.enabled': false });
+  const names = namesOf(await template([...args, '--set=networkPolicy.enabled=true']));
+  expect(names.filter((name) => !name.includes('/'))).toEqual([]);
+  for (const listed of ['a', 'b']) {
+    expect(names).toEqual(
+      expect.arrayContaining([
+        `Role ${listed}/retention-controller`,
+        `RoleBinding ${listed}/retention-controller`,
+        `NetworkPolicy ${listed}/retention-runner`,
+      ]),
+    );
+  }
+});
+
+test('the CRD stays when its release goes, unless crds.keep is false', async () => {
+  const annotations = async (args: string[]) =>
+    manifests(await template(args)).find(({ kind }) => kind === 'CustomResourceDefinition')?.metadata.annotations;
+  expect(await annotations([])).toEqual({ 'helm.sh/resource-policy': 'keep' });
+  expect(await annotations(['--set=crds.keep=false'])).toBeUndefined();
+});
+
+describe('the API server', () => {
+  beforeAll(async () => {
+    for (const name of [namespace, 'a', 'b']) {
+      await cluster.kubectl(['create', 'namespace', name]);
+    }
+  });
+
+  const peers = [{ podSelector: {} }];
+  it.each<[string, string[]]>([
+    ['default values', []],
+    ['everything on', everything],
+    [
+      'every value set',
+      [
+        ...everything,
+        ...values({
+          replicaCount: 1,
+          'controller.namespaces': ['a', 'b'],
+          commonLabels: { team: 'a' },
+          podAnnotations: { note: 'x' },
+          tolerations: [{ key: 'k', operator: 'Exists' }],
+          imagePullSecrets: [{ name: 'pull' }],
+          'networkPolicy.apiServer.to': [{ ipBlock: { cidr: '10.0.0.1/32' } }],
+          'networkPolicy.metrics.from': peers,
+          'networkPolicy.database.to': peers,
+        }),
+      ],
+    ],
+  ])('takes every object with %s, field by field', async (_, args) => {
+    const objects = manifests(await template(args)).filter(({ apiVersion }) => !apiVersion.startsWith('monitoring.'));
+    const input = objects.map((object) => stringify(object)).join('---\n');
+    const dryRun = ['apply', '--server-side', '--force-conflicts', '--dry-run=server', '--validate=strict', '-f', '-'];
+    expect(await cluster.kubectl(dryRun, { input })).toMatchObject({ code: 0, stderr: '' });
+  });
+
+  it('takes the controller’s Pod where the restricted Pod Security Standard is enforced', async () => {
+    const restricted = await cluster.createNamespace({ 'pod-security.kubernetes.io/enforce': 'restricted' });
+    await cluster.kubectl(['create', 'serviceaccount', 'retention-controller', '-n', restricted]);
+    const { spec } = await podTemplate();
+    const pod = { apiVersion: 'v1', kind: 'Pod', metadata: { name: 'tried', namespace: restricted }, spec };
+    const dryRun = ['apply', '--dry-run=server', '-f', '-'];
+    expect(await cluster.kubectl(dryRun, { input: JSON.stringify(pod) })).toMatchObject({ code: 0, stderr: '' });
+  });
+});
+
+describe('values.schema.json', () => {
+  it.each<[Record<string, unknown>, RegExp]>([
+    [{ replicaCount: 'two' }, /at '\/replicaCount': got string, want integer/],
+    [{ replicas: 3 }, /additional properties 'replicas' not allowed/],
+    [
+      { 'image.pullPolicy': 'Sometimes' },
+      /at '\/image\/pullPolicy': value must be one of 'Always', 'IfNotPresent', 'Never'/,
+    ],
+    [{ 'image.digest': 'abc' }, /at '\/image\/digest': 'abc' does not match pattern/],
+    [{ 'controller.namespaces': 'smartem' }, /at '\/controller\/namespaces': got string, want array/],
+    [{ 'controller.namespaces': ['Smart EM'] }, /at '\/controller\/namespaces\/0': 'Smart EM' does not match pattern/],
+    [{ 'networkPolicy.database.ports': [] }, /at '\/networkPolicy\/database\/ports': minItems: got 0, want 1/],
+    [{ 'metrics.serviceMonitor.enabled': 'yes' }, /at '\/metrics\/serviceMonitor\/enabled': got string, want boolean/],
+  ])('refuses %j, and says which value is wrong', async (set, words) => {
+    await expect(template(values(set))).rejects.toThrow(words);
+  });
+
+  it('knows every value that there is, and no other', () => {
+    interface Schema {
+      properties?: Record<string, Schema>;
+    }
+    const names = (schema: Schema, at = ''): string[] =>
+      Object.entries(schema.properties ?? {}).flatMap(([name, child]) =>
+        child.properties ? names(child, `${at}${name}.`) : [at + name],
+      );
+    const schema = JSON.parse(readFileSync(path('deploy/chart/values.schema.json'), 'utf8')) as Schema;
+    const defaults = parse(readFileSync(path('deploy/chart/values.yaml'), 'utf8')) as Record<string, unknown>;
+    const at = (name: string) =>
+      name.split('.').reduce<unknown>((value, key) => (value as Record<string, unknown> | undefined)?.[key], defaults);
+    // Helm itself sets `global`.
+    expect(names(schema).filter((name) => at(name) === undefined)).toEqual(['global']);
+  });
+});

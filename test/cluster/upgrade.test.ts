@@ -1,0 +1,91 @@
+import { readFileSync } from 'node:fs';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { parse, stringify } from 'yaml';
+import { statusSchema } from '../../src/api/status.ts';
+import { parsePolicy, type StoredPolicy } from '../../src/controller/objects.ts';
+import { installOperator } from '../support/controller.ts';
+import { manifests } from '../support/deploy/manifests.ts';
+import { eventually } from '../support/eventually.ts';
+import { useCluster } from '../support/kubernetes/cluster.ts';
+import { policyManifest } from '../support/policies.ts';
+
+const cluster = useCluster();
+const read = (file: string) => readFileSync(new URL(file, import.meta.url), 'utf8');
+/** The CRD, and policies as they were written for it: never changed, however the product goes on. */
+const release = { crd: read('fixtures/0.1.0/crd.yaml'), policies: read('fixtures/0.1.0/policies.yaml') };
+const status: unknown = parse(read('fixtures/0.1.0/status.yaml'));
+const definition = 'crd/retentionpolicies.retention.agentdata.io';
+let namespace: string;
+
+beforeAll(async () => {
+  namespace = await cluster.createNamespace();
+});
+afterAll(() => installOperator(cluster));
+
+/** What kubectl prints; it must succeed. */
+async function kubectl(args: string[], input?: string): Promise<string> {
+  const result = await cluster.kubectl(args, { input });
+  expect(result, args.join(' ')).toMatchObject({ code: 0 });
+  return result.stdout;
+}
+
+async function applyDefinition(crd: string): Promise<void> {
+  await kubectl(['apply', '--server-side', '--force-conflicts', '-f', '-'], crd);
+  await kubectl(['wait', '--for=condition=Established', '--timeout=30s', definition]);
+}
+
+/** Today's CRD, with one more rule, by which the test sees that the API server has it in force. */
+function markedDefinition(): string {
+  interface Definition {
+    spec: { versions: { schema: { openAPIV3Schema: { 'x-kubernetes-validations': object[] } } }[] };
+  }
+  const crd = parse(read('../../crds/retentionpolicies.yaml')) as Definition;
+  for (const { schema } of crd.spec.versions) {
+    const rule = { rule: `self.metadata.name != 'marker'`, message: 'the new definition' };
+    schema.openAPIV3Schema['x-kubernetes-validations'].push(rule);
+  }
+  return stringify(crd);
+}
+
+async function inForce(): Promise<boolean> {
+  const input = JSON.stringify(policyManifest(namespace, 'marker'));
+  const { stderr } = await cluster.kubectl(['create', '--dry-run=server', '-f', '-'], { input });
+  return stderr.includes('the new definition');
+}
+
+async function stored(): Promise<StoredPolicy[]> {
+  const { items } = JSON.parse(await kubectl(['get', 'retpol', '-n', namespace, '-o', 'json']));
+  return (items as StoredPolicy[]).map(({ metadata: { managedFields: _, ...metadata }, ...rest }) => ({
+    ...rest,
+    metadata,
+  }));
+}
+
+test('policies of release 0.1.0 stay as they are under today’s CRD, can be written again, and keep their status', async () => {
+  await cluster.kubectl(['delete', '--ignore-not-found', '--wait', definition]);
+  await applyDefinition(release.crd);
+  const policies = manifests(release.policies).map((policy) =>
+    stringify({ ...policy, metadata: { ...policy.metadata, namespace } }),
+  );
+  await kubectl(['apply', '--server-side', '-f', '-'], policies.join('---\n'));
+  const names = (await stored()).map(({ metadata }) => metadata.name!);
+  expect(names).toHaveLength(policies.length);
+  const patch = ['-n', namespace, '--subresource=status', '--type=merge', '-p', JSON.stringify({ status })];
+  for (const name of names) await kubectl(['patch', 'retpol', name, ...patch]);
+  const before = await stored();
+  for (const policy of before) expect(policy.status, 'the whole status is one that 0.1.0 takes').toEqual(status);
+
+  await applyDefinition(markedDefinition());
+  await eventually('today’s definition', inForce);
+  const after = await stored();
+  expect(after).toEqual(before);
+  for (const policy of after) {
+    expect(parsePolicy(policy)).toHaveProperty('policy');
+    expect(statusSchema.parse(policy.status)).toEqual(status);
+  }
+
+  // Written again, by an update and by an apply, nothing changes: not even the resourceVersion.
+  await kubectl(['replace', '-f', '-'], after.map((policy) => stringify(policy)).join('---\n'));
+  await kubectl(['apply', '--server-side', '-f', '-'], policies.join('---\n'));
+  expect(await stored()).toEqual(before);
+});
