@@ -2,6 +2,8 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
 import { z } from 'zod';
+import { registerPolicyMetrics } from '../../../src/controller/policy-metrics.ts';
+import { RuntimeMetrics } from '../../../src/kubernetes/runtime-metrics.ts';
 import { metricsOf } from '../../support/deploy/promql.ts';
 
 const path = (file: string) => new URL(`../../../${file}`, import.meta.url);
@@ -46,6 +48,22 @@ const prometheusRuleSchema = z.strictObject({
 const rules = prometheusRuleSchema
   .parse(parse(read('deploy/components/monitoring/prometheusrule.yaml')))
   .spec.groups.flatMap((group) => group.rules);
+
+test('docs/metrics.md lists what the controller exports, by type and labels', async () => {
+  const { registry } = new RuntimeMetrics({ depth: () => 0, leading: () => true });
+  registerPolicyMetrics(registry, () => []);
+  const exported = (await registry.getMetricsAsJSON())
+    .map(({ name, type }) => [name, type as unknown as string] as const)
+    .filter(([name]) => !processMetrics.test(name));
+  expect(new Map(exported)).toEqual(documented);
+  const labels = [...read('docs/metrics.md').matchAll(/^\| `(retention_\w+)` \| \w+ \| ([^|]*)\|/gm)];
+  for (const [, name, cell] of labels) {
+    const own = name!.startsWith('retention_policy_') ? ['namespace', 'policy'] : [];
+    const told = [...cell!.replace(/\(.*\)/, '').matchAll(/`(\w+)`/g)].map(([, label]) => label);
+    const { labelNames } = registry.getSingleMetric(name!) as unknown as { labelNames: string[] };
+    expect({ name, labels: labelNames }).toEqual({ name, labels: [...own, ...told] });
+  }
+});
 
 describe('alerts', () => {
   test('are those that docs/metrics.md lists', () => {
