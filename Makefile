@@ -1,5 +1,5 @@
 # Every target installs what it needs from the lock file; nothing else is set up by hand.
-.PHONY: install check test demo bench torture mutants generate image image-start
+.PHONY: install check test demo bench torture mutants generate image image-start bench-controller
 
 install: node_modules/.package-lock.json
 
@@ -29,6 +29,10 @@ mutants: install
 # SIZE (XS, S, M, L; several with commas), SCENARIO and ROUNDS choose; without them S and M, and M shuffled.
 bench: install
 	npm run -s bench -- $(if $(SIZE),--size $(SIZE)) $(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SHUFFLED),--shuffled) $(if $(OUTPUT),--output $(OUTPUT))
+
+# POLICIES and MINUTES (of quiet) choose; 5000 and 11 without them.
+bench-controller: install
+	npm run -s bench-controller -- $(if $(POLICIES),--policies $(POLICIES)) $(if $(MINUTES),--minutes $(MINUTES))
 
 # By docker, podman or buildah; IMAGE, NODE_IMAGE and BUILD_OPTIONS: see build/image.sh.
 image:

@@ -14,7 +14,7 @@ import { type KubernetesObject, keyOf, type ObjectRef, type Resource } from '../
 import { WorkQueue } from '../kubernetes/work-queue.ts';
 import { Leadership } from './leadership.ts';
 import { resources, type StoredPolicy } from './objects.ts';
-import { secretName } from './overlap.ts';
+import { secretKey } from './overlap.ts';
 import type { RunnerImage } from './pod.ts';
 import { registerPolicyMetrics } from './policy-metrics.ts';
 import { policyKey, Reconciler } from './reconcile.ts';
@@ -149,11 +149,9 @@ function watchAll(
     (policy) => {
       queue.add(keyOf(policy.metadata));
       // Whether two overlap depends on both.
-      for (const other of policies.list(policy.metadata.namespace)) {
-        if (secretName(other) === secretName(policy)) queue.add(keyOf(other.metadata));
-      }
+      for (const other of policies.indexed(secretKey(policy))) queue.add(keyOf(other.metadata));
     },
-    {},
+    { indexBy: (policy) => [secretKey(policy)] },
   );
   const caches = {
     policies,

@@ -1,4 +1,5 @@
 import { statisticsJob } from '../api/spec.ts';
+import { keyOf } from '../kubernetes/types.ts';
 import { plannedJobs } from './desired.ts';
 import type { Policy, StoredPolicy } from './objects.ts';
 
@@ -23,9 +24,10 @@ export function findOverlap(policy: Policy, others: Policy[]): Overlap | undefin
   return undefined;
 }
 
-/** The database Secret of a policy that may not be valid. */
-export function secretName({ spec }: StoredPolicy): unknown {
-  return (spec as { database?: { secretRef?: { name?: unknown } } } | undefined)?.database?.secretRef?.name;
+/** The same for all policies of a namespace on one database Secret; the policy need not be valid. */
+export function secretKey({ metadata, spec }: StoredPolicy): string {
+  const name = (spec as { database?: { secretRef?: { name?: unknown } } } | undefined)?.database?.secretRef?.name;
+  return keyOf({ namespace: metadata.namespace, name: String(name) });
 }
 
 /** Whether two policies use the same tables, as far as their specs tell. */

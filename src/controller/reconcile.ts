@@ -24,7 +24,7 @@ import {
   type StoredPolicy,
 } from './objects.ts';
 import { deleteOutdated } from './outdated-jobs.ts';
-import { secretName } from './overlap.ts';
+import { secretKey } from './overlap.ts';
 import { OwnWrites } from './own-writes.ts';
 import { fieldManager, type PlaceContext } from './place.ts';
 import { placement } from './placement.ts';
@@ -35,9 +35,9 @@ import { eventsOf, forgetJobs, reportForRuns } from './report.ts';
 import { ageOf, podGraceMs, requeueAfterMs } from './requeue.ts';
 import { handleRequest } from './run-now.ts';
 
-/** What the controller watches: the policies, and what carries our label, Jobs and Pods and CronJobs indexed by `policyKey`. */
+/** What the controller watches: the policies, indexed by `secretKey`, and what carries our label, Jobs and Pods and CronJobs indexed by `policyKey`. */
 interface Caches {
-  policies: Pick<Informer<StoredPolicy>, 'get' | 'list'>;
+  policies: Pick<Informer<StoredPolicy>, 'get' | 'indexed'>;
   cronJobs: Pick<Informer<CronJob>, 'get' | 'indexed'>;
   jobs: Pick<Informer<Job>, 'indexed'>;
   pods: Pick<Informer<Pod>, 'indexed'>;
@@ -85,7 +85,7 @@ export class Reconciler {
 
     const placed = await placement(this.#placeContext(stored), {
       parsed,
-      others: policy ? this.#policiesWithSecretOf(policy) : [],
+      others: policy ? this.#policiesWithSecretOf(stored) : [],
       runner,
       existing: this.#cronJobs(stored),
     });
@@ -146,11 +146,10 @@ export class Reconciler {
     return labelled.filter((job) => owners.some((uid) => isControlledBy(job, uid)));
   }
 
-  #policiesWithSecretOf({ namespace, spec }: Policy): Policy[] {
-    const secret = spec.database.secretRef.name;
+  #policiesWithSecretOf(stored: StoredPolicy): Policy[] {
     return this.#options.caches.policies
-      .list(namespace)
-      .filter((other) => !other.metadata.deletionTimestamp && secretName(other) === secret)
+      .indexed(secretKey(stored))
+      .filter((other) => !other.metadata.deletionTimestamp)
       .map(parsePolicy)
       .flatMap((parsed) => ('policy' in parsed ? parsed.policy : []));
   }

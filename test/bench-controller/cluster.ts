@@ -1,0 +1,87 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { CoreV1Api } from '@kubernetes/client-node';
+import { resources, type StoredPolicy } from '../../src/controller/objects.ts';
+import { Client } from '../../src/kubernetes/client.ts';
+import type { Connection } from '../../src/kubernetes/connection.ts';
+import { connectionFromKubeconfig } from '../../src/kubernetes/connection-from-kubeconfig.ts';
+import { Informer } from '../../src/kubernetes/informer.ts';
+import type { KubernetesObject, Resource } from '../../src/kubernetes/types.ts';
+import { say } from '../bench/progress.ts';
+import { controllerConnection, installOperator } from '../support/controller.ts';
+import { type ControlPlane, startControlPlane } from '../support/kubernetes/control-plane.ts';
+import { silent } from '../support/log.ts';
+import { policyManifest } from '../support/policies.ts';
+
+const namespaces = 10;
+
+/** A control plane with the operator installed, and nothing else running on it. */
+export interface BenchCluster {
+  plane: ControlPlane;
+  admin: Client;
+  /** With the controller's own rights. */
+  connection: Connection;
+}
+
+export async function startBenchCluster(): Promise<BenchCluster> {
+  const plane = await startControlPlane({ log: say });
+  const core = plane.kubeConfig.makeApiClient(CoreV1Api);
+  const cluster = { ...plane, core } as unknown as Parameters<typeof installOperator>[0];
+  await installOperator(cluster);
+  for (let i = 0; i < namespaces; i++) await core.createNamespace({ body: { metadata: { name: `bench-${i}` } } });
+  const admin = new Client(connectionFromKubeconfig(plane.kubeconfigPath));
+  return { plane, admin, connection: await controllerConnection(cluster) };
+}
+
+/** Applies policies number `from` to before `to`, each on a Secret of its own, as their users do. */
+export async function applyPolicies(admin: Client, from: number, to: number): Promise<StoredPolicy[]> {
+  const stored: StoredPolicy[] = [];
+  let next = from;
+  const work = async () => {
+    while (next < to) {
+      const number = next++;
+      const { metadata, ...manifest } = policyManifest(`bench-${number % namespaces}`, `policy-${number}`, {
+        database: { secretRef: { name: `db-${number}` } },
+        schedule: '17 3 * * *',
+      });
+      stored.push(
+        await admin.apply(resources.policies, { metadata, ...manifest }, { fieldManager: 'user', force: true }),
+      );
+    }
+  };
+  await Promise.all(Array.from({ length: 8 }, work));
+  return stored;
+}
+
+/** What is seen of a kind of object, as it comes; until `stop`. */
+export async function watchAll<T extends KubernetesObject>(
+  admin: Client,
+  resource: Resource<T>,
+  onChange: (object: T) => void,
+): Promise<{ list(): T[]; stop(): Promise<void> }> {
+  const stopping = new AbortController();
+  const informer = new Informer<T>({
+    client: admin,
+    resource,
+    log: silent,
+    relistMs: 24 * 3_600_000,
+    onChange: (_, current) => current && onChange(current),
+  });
+  const running = informer.run(stopping.signal);
+  await informer.synced;
+  return {
+    list: () => informer.list(),
+    async stop() {
+      stopping.abort();
+      await running;
+    },
+  };
+}
+
+/** Asks until it is so; fails after `seconds`. */
+export async function until(what: string, holds: () => boolean | Promise<boolean>, seconds: number): Promise<void> {
+  const deadline = performance.now() + seconds * 1000;
+  while (!(await holds())) {
+    if (performance.now() > deadline) throw new Error(`waited ${seconds} s in vain for: ${what}`);
+    await sleep(20);
+  }
+}

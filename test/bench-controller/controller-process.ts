@@ -1,0 +1,63 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { watchMemory } from '../bench/memory.ts';
+import { runnerImage } from '../support/controller.ts';
+import type { BenchCluster } from './cluster.ts';
+
+/** The controller as a process of its own, with its own rights. */
+export interface ControllerProcess {
+  startedAt: number;
+  /** A metric's value, or the sum of all its series. */
+  metric(name: string): Promise<number>;
+  /** Ends it as a kubelet does; its peak memory in bytes. */
+  stop(): Promise<number>;
+}
+
+export async function startControllerProcess({ plane, connection }: BenchCluster): Promise<ControllerProcess> {
+  const { ca, headers } = await connection.options();
+  const [, token] = (headers as Record<string, string>).authorization!.split(' ');
+  const kubeconfig = join(dirname(plane.kubeconfigPath), 'controller.kubeconfig');
+  const data = Buffer.from(String(ca)).toString('base64');
+  const text = {
+    apiVersion: 'v1',
+    kind: 'Config',
+    'current-context': 'bench',
+    clusters: [{ name: 'bench', cluster: { server: plane.server, 'certificate-authority-data': data } }],
+    users: [{ name: 'bench', user: { token } }],
+    contexts: [{ name: 'bench', context: { cluster: 'bench', user: 'bench' } }],
+  };
+  await writeFile(kubeconfig, JSON.stringify(text), { mode: 0o600 });
+  const startedAt = performance.now();
+  const flags = ['--max-semi-space-size=2', 'bin/retention.js', 'controller', '--image', runnerImage, '--port', '0'];
+  const child = spawn(process.execPath, flags, {
+    env: { PATH: process.env.PATH, KUBECONFIG: kubeconfig, LOG_LEVEL: 'info' },
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  const memory = watchMemory(child.pid);
+  const listening = Promise.withResolvers<number>();
+  createInterface(child.stderr).on('line', (line) => {
+    const { port, level } = JSON.parse(line);
+    if (port) listening.resolve(port);
+    if (level === 'warn' || level === 'error') process.stderr.write(`${line}\n`);
+  });
+  const port = await listening.promise;
+  return {
+    startedAt,
+    async metric(name) {
+      const text = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
+      const values = [...text.matchAll(new RegExp(`^${name}(?:{.*})? (\\S+)$`, 'gm'))].map(([, value]) =>
+        Number(value),
+      );
+      return values.reduce((sum, value) => sum + value, 0);
+    },
+    async stop() {
+      const exited = once(child, 'exit');
+      child.kill('SIGTERM');
+      await exited;
+      return memory.stop() ?? Number.NaN;
+    },
+  };
+}
