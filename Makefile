@@ -1,5 +1,5 @@
 # Every target installs what it needs from the lock file; nothing else is set up by hand.
-.PHONY: install check test demo bench torture mutants generate image image-start bench-controller
+.PHONY: install check test demo bench torture mutants generate image image-start bench-controller chaos
 
 install: node_modules/.package-lock.json
 
@@ -33,6 +33,10 @@ bench: install
 # POLICIES and MINUTES (of quiet) choose; 5000 and 11 without them.
 bench-controller: install
 	npm run -s bench-controller -- $(if $(POLICIES),--policies $(POLICIES)) $(if $(MINUTES),--minutes $(MINUTES))
+
+# Faults, with 500 policies; ONLY chooses by a part of the name.
+chaos: install
+	npm run -s chaos -- $(if $(ONLY),--only "$(ONLY)") $(if $(POLICIES),--policies $(POLICIES))
 
 # By docker, podman or buildah; IMAGE, NODE_IMAGE and BUILD_OPTIONS: see build/image.sh.
 image:

@@ -25,11 +25,10 @@ export interface BenchCluster {
 export async function startBenchCluster(): Promise<BenchCluster> {
   const plane = await startControlPlane({ log: say });
   const core = plane.kubeConfig.makeApiClient(CoreV1Api);
-  const cluster = { ...plane, core } as unknown as Parameters<typeof installOperator>[0];
-  await installOperator(cluster);
+  await installOperator(plane);
   for (let i = 0; i < namespaces; i++) await core.createNamespace({ body: { metadata: { name: `bench-${i}` } } });
   const admin = new Client(connectionFromKubeconfig(plane.kubeconfigPath));
-  return { plane, admin, connection: await controllerConnection(cluster) };
+  return { plane, admin, connection: await controllerConnection({ core, kubeconfigPath: plane.kubeconfigPath }) };
 }
 
 /** Applies policies number `from` to before `to`, each on a Secret of its own, as their users do. */

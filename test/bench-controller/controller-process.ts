@@ -14,9 +14,24 @@ export interface ControllerProcess {
   metric(name: string): Promise<number>;
   /** Ends it as a kubelet does; its peak memory in bytes. */
   stop(): Promise<number>;
+  /** Kills it. */
+  kill(): Promise<void>;
+  /** Lines of its log at level warn and above. */
+  warnings: string[];
 }
 
-export async function startControllerProcess({ plane, connection }: BenchCluster): Promise<ControllerProcess> {
+interface ControllerSettings {
+  /** What it takes for the API server, without TLS; the real one without it. */
+  server?: string;
+  /** More flags for Node. */
+  nodeFlags?: string[];
+  env?: Record<string, string>;
+}
+
+export async function startControllerProcess(
+  { plane, connection }: BenchCluster,
+  { server = plane.server, nodeFlags = [], env = {} }: ControllerSettings = {},
+): Promise<ControllerProcess> {
   const { ca, headers } = await connection.options();
   const [, token] = (headers as Record<string, string>).authorization!.split(' ');
   const kubeconfig = join(dirname(plane.kubeconfigPath), 'controller.kubeconfig');
@@ -25,25 +40,40 @@ export async function startControllerProcess({ plane, connection }: BenchCluster
     apiVersion: 'v1',
     kind: 'Config',
     'current-context': 'bench',
-    clusters: [{ name: 'bench', cluster: { server: plane.server, 'certificate-authority-data': data } }],
+    clusters: [{ name: 'bench', cluster: { server, 'certificate-authority-data': data } }],
     users: [{ name: 'bench', user: { token } }],
     contexts: [{ name: 'bench', context: { cluster: 'bench', user: 'bench' } }],
   };
   await writeFile(kubeconfig, JSON.stringify(text), { mode: 0o600 });
   const startedAt = performance.now();
-  const flags = ['--max-semi-space-size=2', 'bin/retention.js', 'controller', '--image', runnerImage, '--port', '0'];
+  const flags = [
+    '--max-semi-space-size=2',
+    ...nodeFlags,
+    'bin/retention.js',
+    'controller',
+    '--image',
+    runnerImage,
+    '--port',
+    '0',
+  ];
   const child = spawn(process.execPath, flags, {
-    env: { PATH: process.env.PATH, KUBECONFIG: kubeconfig, LOG_LEVEL: 'info' },
+    env: { PATH: process.env.PATH, KUBECONFIG: kubeconfig, LOG_LEVEL: 'info', ...env },
     stdio: ['ignore', 'ignore', 'pipe'],
   });
   const memory = watchMemory(child.pid);
   const listening = Promise.withResolvers<number>();
+  const warnings: string[] = [];
   createInterface(child.stderr).on('line', (line) => {
-    const { port, level } = JSON.parse(line);
+    // What is no JSON is Node's own: an unhandled rejection, or a warning.
+    const { port, level } = line.startsWith('{') ? JSON.parse(line) : { level: 'error' };
     if (port) listening.resolve(port);
-    if (level === 'warn' || level === 'error') process.stderr.write(`${line}\n`);
+    if (level === 'warn' || level === 'error') warnings.push(line);
   });
-  const port = await listening.promise;
+  const exited = once(child, 'exit');
+  const port = await Promise.race([
+    listening.promise,
+    exited.then(() => Promise.reject(new Error(`the controller ended: ${warnings.at(-1)}`))),
+  ]);
   return {
     startedAt,
     async metric(name) {
@@ -54,10 +84,15 @@ export async function startControllerProcess({ plane, connection }: BenchCluster
       return values.reduce((sum, value) => sum + value, 0);
     },
     async stop() {
-      const exited = once(child, 'exit');
       child.kill('SIGTERM');
       await exited;
       return memory.stop() ?? Number.NaN;
     },
+    async kill() {
+      child.kill('SIGKILL');
+      await exited;
+      memory.stop();
+    },
+    warnings,
   };
 }

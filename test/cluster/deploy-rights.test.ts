@@ -22,7 +22,6 @@ describe('the controller', () => {
   it.each([
     ['create', 'leases.coordination.k8s.io'],
     ['get', 'leases.coordination.k8s.io/retention-controller'],
-    ['update', 'leases.coordination.k8s.io/retention-controller'],
     ['patch', 'leases.coordination.k8s.io/retention-controller'],
   ])('may %s %s in its own namespace, and in no other', async (verb, resource) => {
     expect(await can(controller, verb, resource, '-n', 'retention-system')).toBe(true);

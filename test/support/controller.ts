@@ -10,9 +10,18 @@ const controllerNamespace = 'retention-system';
 const controllerAccount = 'retention-controller';
 
 /** Applies deploy/base: the CRD, and the controller's service account with its rights. */
-export async function installOperator({ kubectl }: Cluster): Promise<void> {
+export function installOperator(cluster: Pick<Cluster, 'kubectl'>): Promise<void> {
+  return apply(cluster, 'deploy/base');
+}
+
+/** Applies the CRD alone. */
+export function installCrd(cluster: Pick<Cluster, 'kubectl'>): Promise<void> {
+  return apply(cluster, 'crds');
+}
+
+async function apply({ kubectl }: Pick<Cluster, 'kubectl'>, folder: string): Promise<void> {
   for (const args of [
-    ['apply', '--server-side', '--force-conflicts', '-k', 'deploy/base'],
+    ['apply', '--server-side', '--force-conflicts', '-k', folder],
     ['wait', '--for=condition=Established', '--timeout=30s', 'crd/retentionpolicies.retention.agentdata.io'],
   ]) {
     const { code, stderr } = await kubectl(args);
@@ -21,7 +30,10 @@ export async function installOperator({ kubectl }: Cluster): Promise<void> {
 }
 
 /** A connection with the controller's own rights, and no more. */
-export async function controllerConnection({ core, kubeconfigPath }: Cluster): Promise<Connection> {
+export async function controllerConnection({
+  core,
+  kubeconfigPath,
+}: Pick<Cluster, 'core' | 'kubeconfigPath'>): Promise<Connection> {
   const { status } = await core.createNamespacedServiceAccountToken({
     namespace: controllerNamespace,
     name: controllerAccount,

@@ -1,9 +1,12 @@
 import type { ChildProcess } from 'node:child_process';
 import { closeSync, openSync, readFileSync } from 'node:fs';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { request as httpRequest } from 'node:http';
 import { get } from 'node:https';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { z } from 'zod';
 import type { ChildProcesses } from '../child-processes.ts';
 import { type CertificateAuthority, createKeyPair } from '../pki.ts';
 import { freePort } from '../processes.ts';
@@ -46,11 +49,13 @@ export async function writeKeys({ folder, ca }: Host): Promise<void> {
   for (const [name, text] of Object.entries(files)) await writeFile(join(folder, name), text, { mode: 0o600 });
 }
 
-/** etcd, reachable by a socket in the folder alone. */
-export async function startEtcd(host: Host): Promise<void> {
-  await mkdir(join(host.folder, 'etcd'), { mode: 0o700 });
+/** etcd, reachable by a socket in the folder alone; on the data that it left there, if any. */
+export async function startEtcd(host: Host): Promise<ChildProcess> {
+  await mkdir(join(host.folder, 'etcd'), { mode: 0o700, recursive: true });
+  // One that was killed leaves its socket, which keeps the next one from listening.
+  await rm(join(host.folder, 'etcd.sock'), { force: true });
   const url = etcdUrl(host);
-  spawn(host, 'etcd', [
+  return spawn(host, 'etcd', [
     '--data-dir=etcd',
     `--listen-client-urls=${url}`,
     `--advertise-client-urls=${url}`,
@@ -58,6 +63,31 @@ export async function startEtcd(host: Host): Promise<void> {
     '--unsafe-no-fsync',
     '--log-level=warn',
   ]);
+}
+
+/** Compacts etcd to its newest revision, by the JSON gateway of its own port. */
+export async function compactEtcd(host: Host): Promise<void> {
+  const { header } = z
+    .object({ header: z.object({ revision: z.string() }) })
+    .parse(await askEtcd(host, '/v3/kv/range', { key: Buffer.from('/').toString('base64') }));
+  await askEtcd(host, '/v3/kv/compaction', { revision: header.revision, physical: true });
+}
+
+function askEtcd({ folder }: Host, path: string, body: object): Promise<unknown> {
+  return new Promise((resolve, reject) => {
+    const options = { socketPath: join(folder, 'etcd.sock'), path, method: 'POST', agent: false };
+    const asked = httpRequest(options, async (response) => {
+      try {
+        const answer = await text(response);
+        if (response.statusCode !== 200) throw new Error(`etcd refuses ${path}: ${answer}`);
+        resolve(JSON.parse(answer));
+      } catch (error) {
+        reject(error);
+      }
+    });
+    asked.on('error', reject);
+    asked.end(JSON.stringify(body));
+  });
 }
 
 /** kube-apiserver on `port`, or on a free one; resolves to its process and port when it is ready. */

@@ -6,7 +6,7 @@ import { ApiException, CoreV1Api, type KubeConfig } from '@kubernetes/client-nod
 import { ChildProcesses, killChild } from '../child-processes.ts';
 import { createCertificateAuthority } from '../pki.ts';
 import { findBinaries, type Log } from './binaries.ts';
-import { type Host, startApiServer, startControllerManager, startEtcd, writeKeys } from './components.ts';
+import { compactEtcd, type Host, startApiServer, startControllerManager, startEtcd, writeKeys } from './components.ts';
 import { kubeconfigText, parseKubeconfig } from './kubeconfig.ts';
 import { createKubectl, type Kubectl } from './kubectl.ts';
 
@@ -25,6 +25,12 @@ export interface ControlPlane {
   stopApiServer(): Promise<void>;
   /** Starts it again, on the same port and data, and waits until it is ready. */
   startApiServer(): Promise<void>;
+  /** Kills etcd: the API server can read and write nothing any more. */
+  stopEtcd(): Promise<void>;
+  /** Starts it again, on the same data. */
+  startEtcd(): Promise<void>;
+  /** Compacts etcd to its newest revision: older ones are gone, for lists and for watches. */
+  compactEtcd(): Promise<void>;
   /** Ends all processes and removes their state. */
   stop(): Promise<void>;
 }
@@ -49,7 +55,7 @@ export async function startControlPlane({ log = () => {} }: { log?: Log } = {}):
 async function start(host: Host): Promise<ControlPlane> {
   const { folder, ca, children, binaries } = host;
   await writeKeys(host);
-  await startEtcd(host);
+  let etcd = await startEtcd(host);
   let apiServer = await startApiServer(host);
 
   const server = `https://127.0.0.1:${apiServer.port}`;
@@ -77,6 +83,11 @@ async function start(host: Host): Promise<ControlPlane> {
     startApiServer: async () => {
       apiServer = await startApiServer(host, apiServer.port);
     },
+    stopEtcd: () => killChild(etcd),
+    startEtcd: async () => {
+      etcd = await startEtcd(host);
+    },
+    compactEtcd: () => compactEtcd(host),
     stop: () => children.close(),
   };
 }

@@ -1,0 +1,63 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { parseArgs } from 'node:util';
+import { markdownTable, short } from '../bench/markdown.ts';
+import { say } from '../bench/progress.ts';
+import { startBenchCluster } from '../bench-controller/cluster.ts';
+import { differences } from './end-state.ts';
+import { faults } from './faults.ts';
+import { startFaultyProxy } from './faulty-proxy.ts';
+import { World } from './world.ts';
+
+/** After a fault everything is right within this time, but for what Kubernetes itself still has to clean up. */
+const patienceSeconds = 120;
+/** And stays so for this long. */
+const calmSeconds = 30;
+
+async function main(): Promise<boolean> {
+  const { values } = parseArgs({
+    options: { policies: { type: 'string', default: '500' }, only: { type: 'string', default: '' } },
+  });
+  const cluster = await startBenchCluster();
+  const proxy = await startFaultyProxy(cluster.connection);
+  const world = new World(cluster, proxy, Number(values.policies));
+  const rows: string[][] = [['fault', 'right after: s', 'differences after 30 s of calm', 'unhandled rejections']];
+  let allRight = true;
+  try {
+    await world.applyAll();
+    await world.startController();
+    await settled(cluster.admin, world);
+    for (const fault of faults.filter(({ name }) => name.includes(values.only))) {
+      say(fault.name);
+      const before = world.warnings.length;
+      await fault.happen(world);
+      const seconds = await settled(cluster.admin, world);
+      await sleep(calmSeconds * 1000);
+      const left = await differences(cluster.admin, world.requested);
+      const unhandled = world.warnings.slice(before).filter((line) => !line.startsWith('{'));
+      for (const line of [...left, ...unhandled]) say(`  ${line}`);
+      rows.push([fault.name, short(seconds), String(left.length), String(unhandled.length)]);
+      allRight &&= left.length === 0 && unhandled.length === 0;
+    }
+    await world.stopControllers();
+  } finally {
+    proxy.close();
+    await cluster.plane.stop();
+  }
+  process.stdout.write(`${values.policies} policies\n\n${markdownTable(rows)}\n`);
+  return allRight;
+}
+
+/** Seconds until nothing differs any more; as many as the patience where something still does. */
+async function settled(admin: Parameters<typeof differences>[0], world: World): Promise<number> {
+  const started = performance.now();
+  const seconds = () => (performance.now() - started) / 1000;
+  while ((await differences(admin, world.requested)).length > 0 && seconds() < patienceSeconds) await sleep(250);
+  return seconds();
+}
+
+try {
+  if (!(await main())) process.exitCode = 1;
+} catch (error) {
+  process.stderr.write(`chaos: ${(error as Error).stack}\n`);
+  process.exitCode = 1;
+}
