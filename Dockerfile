@@ -3,7 +3,7 @@
 ARG NODE_IMAGE=node:24.21.0-bookworm-slim
 FROM ${NODE_IMAGE} AS build
 WORKDIR /app
-COPY package.json package-lock.json ./
+COPY package.json package-lock.json LICENSE ./
 RUN npm ci --no-fund --no-audit
 COPY build build
 COPY src src
@@ -20,7 +20,8 @@ LABEL org.opencontainers.image.title="retention-operator" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 COPY --from=build /root-of-image /
-# What V8 made of the program when the image was built; it is read, and never written.
+# What V8 made of the program when the image was built, for this user; it is read, and never written. Under another user, as
+# OpenShift assigns one, the program compiles at each start.
 ENV NODE_COMPILE_CACHE=/app/cache \
     SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt
 USER 65532:65532

@@ -23,4 +23,12 @@ export NODE_COMPILE_CACHE=/app/cache
 "$node" --max-semi-space-size=2 warm.js
 cp -r ./*.js cache "$root/app"
 rm "$root/app/warm.js"
+# Node names the folder of its cache after the user, who is another one in the image.
+for made in "$root"/app/cache/*-"$(id -u)"; do mv "$made" "${made%-*}-65532"; done
+# Under whose terms all this is.
+mkdir "$root/licenses"
+for package in node_modules/*/LICEN[CS]E* node_modules/@*/*/LICEN[CS]E*; do
+  if [ -f "$package" ]; then (echo "== $package"; cat "$package"; echo) >> "$root/licenses/packages"; fi
+done
+cp LICENSE "$root/licenses/retention-operator"
 chmod -R a+rX "$root"

@@ -27,8 +27,8 @@ const requestsPerSecond = 500;
 const requestBurst = 1_000;
 /** How long requests under way may go on after a stop: with all else, the controller is out within 10 s. */
 const stopGraceMs = 5_000;
-/** A watch says something every minute, be it a bookmark or a failure. */
-const silentWatchMs = 300_000;
+/** A watch says something every minute, be it a bookmark or a failure; a first list of many pages may take longer. */
+const silentWatchMs = 900_000;
 /** No request of a reconcile lasts longer than 30 s. */
 const stuckReconcileMs = 600_000;
 

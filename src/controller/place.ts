@@ -59,19 +59,23 @@ export async function place(
   owner: Policy,
   { cronJobs, serviceAccount, role, roleBinding }: Desired,
 ): Promise<CronJob[]> {
-  // CronJobs first: only they can be refused, and they are what people wait for. A run that starts in the moment before its
-  // account is there is tried again by the Job controller.
+  // CronJobs first: what a policy says is in them alone, and they are what people wait for. A run that starts in the moment
+  // before its account is there is tried again by the Job controller.
   const objects: [Resource<KubernetesObject>, KubernetesObject][] = [
     ...cronJobs.map((cronJob): [Resource<KubernetesObject>, KubernetesObject] => [resources.cronJobs, cronJob]),
     [resources.serviceAccounts, serviceAccount],
     [resources.roles, role],
     [resources.roleBindings, roleBinding],
   ];
-  const wanted: Wanted[] = await Promise.all(
+  const found = await Promise.allSettled(
     objects.map(async ([resource, object]) => {
       return { resource, object, live: await findOwn(context, owner, resource, object.metadata) };
     }),
   );
+  // Of several obstacles always the same is told.
+  const obstacle = found.find(({ status }) => status === 'rejected');
+  if (obstacle?.status === 'rejected') throw obstacle.reason;
+  const wanted: Wanted[] = found.flatMap((each) => (each.status === 'fulfilled' ? each.value : []));
   const differs = ({ object, live }: Wanted) => !live || applyWouldChange(object, live, { fieldManager });
   const changes = wanted.filter(differs);
   const refused = context.refusals.of(owner, changes);
@@ -161,19 +165,22 @@ async function apply(
   }
 }
 
-/** What the API server says of an object that it will never take. */
+/**
+ * What the API server says of a CronJob that it will never take. Nothing in the others comes from the policy: whoever
+ * refuses them, by a webhook or a quota, may let them pass later.
+ */
 function refusedAsInvalid(error: unknown, object: KubernetesObject): Problem | undefined {
-  if (!(error instanceof ApiError)) return undefined;
+  if (!(error instanceof ApiError) || object.kind !== 'CronJob') return undefined;
   // A field that is unknown or of another type is no 4xx to a server-side apply.
   const malformed = error.status === 500 && /^failed to (create typed|convert new object)/.test(error.message);
   if (error.status !== 422 && error.status !== 400 && !malformed) return undefined;
   const fields = error.causes.map((cause) => cause.field ?? '');
-  if (object.kind === 'CronJob' && fields.some((field) => /^spec\.(schedule|timeZone)/.test(field))) {
+  if (fields.some((field) => /^spec\.(schedule|timeZone)/.test(field))) {
     return { reason: 'InvalidSchedule', message: error.message };
   }
   return {
     reason: 'InvalidRunner',
-    message: `The ${object.kind} with what spec.runner says is refused: ${error.message}`,
+    message: `The CronJob with what spec.runner says is refused: ${error.message}`,
   };
 }
 

@@ -43,7 +43,7 @@ export interface ClientOptions {
   signal?: AbortSignal;
   /** Every request but a watch waits for its turn. */
   limiter?: RateLimiter;
-  /** Told of each answer to a write, with its HTTP status; 0 where there was no answer. */
+  /** Told of each answer to a write: 200 for all that succeed, else the HTTP status, 0 where there was no answer. */
   onWrite?: (verb: WriteVerb, kind: string, status: number) => void;
 }
 

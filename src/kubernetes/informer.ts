@@ -148,6 +148,7 @@ export class Informer<T extends KubernetesObject> {
   /** Decides between going on and listing anew, and waits. */
   async #recover(error: unknown, signal: AbortSignal): Promise<void> {
     const { log, onRestart } = this.#options;
+    this.#lastProgress = performance.now();
     onRestart?.(this.kind);
     const { status, reason, retryAfterSeconds = 0 } = error instanceof ApiError ? error : { status: 0, reason: '' };
     const connectionLost = status === 0 && reason !== 'InvalidResponse';
@@ -155,7 +156,9 @@ export class Informer<T extends KubernetesObject> {
     this.#failures += 1;
     // A watch too old to go on is an everyday thing: the first is answered at once.
     const expired = status === 410 && this.#failures === 1;
-    const waitMs = expired ? 0 : Math.max(jitter(backoffMs(this.#failures, this.#backoff)), retryAfterSeconds * 1000);
+    const waitMs = expired
+      ? 0
+      : Math.max(jitter(backoffMs(this.#failures, this.#backoff)), Math.min(retryAfterSeconds, 60) * 1000);
     const details = { kind: this.kind, status, reason, error: String(error), failures: this.#failures, waitMs };
     // One lost connection is an everyday thing too, when an API server restarts.
     if (this.#failures > 1) log.warn(details, 'list and watch failed, will be retried');

@@ -103,9 +103,15 @@ export class LeaderElector {
     if (this.holder !== this.#options.identity) return;
     const now = microTime();
     const spec = { holderIdentity: '', leaseDurationSeconds: 1, renewTime: now, acquireTime: now };
-    await this.#update(spec, AbortSignal.timeout(this.#times.renewDeadlineMs / 2)).catch((error) =>
-      this.#options.log.warn({ err: error }, 'the Lease could not be released'),
-    );
+    const { client, lease, identity, log } = this.#options;
+    const signal = AbortSignal.timeout(this.#times.renewDeadlineMs / 2);
+    try {
+      // A renewal that was given up on the way may have come to the server all the same.
+      this.#observe(await client.get(leases, lease, { signal }));
+      if (this.holder === identity) await this.#update(spec, signal);
+    } catch (error) {
+      log.warn({ err: error }, 'the Lease could not be released');
+    }
   }
 
   async #tryAcquireOrRenew(signal: AbortSignal): Promise<boolean> {

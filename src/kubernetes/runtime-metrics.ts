@@ -41,7 +41,7 @@ export class RuntimeMetrics implements QueueObserver {
     });
     this.#writes = new Counter({
       name: `${prefix}_api_writes_total`,
-      help: 'Writes to the API server, by HTTP status; 0 where there was no answer.',
+      help: 'Writes to the API server but for the Lease: 200 for all that succeed, else the HTTP status, 0 without an answer.',
       labelNames: ['verb', 'kind', 'code'],
       registers,
     });

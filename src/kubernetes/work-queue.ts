@@ -36,6 +36,7 @@ export class WorkQueue {
   readonly #log: Logger;
   readonly #observer: QueueObserver | undefined;
   #wake: (() => void)[] = [];
+  #running = false;
   #stopped = false;
 
   constructor(log: Logger, backoff: Backoff = defaultBackoff, observer?: QueueObserver) {
@@ -44,9 +45,9 @@ export class WorkQueue {
     this.#observer = observer;
   }
 
-  /** How many keys are ready. */
+  /** How many keys are ready; none while nobody works the queue. */
   get depth(): number {
-    return this.#ready.size;
+    return this.#running ? this.#ready.size : 0;
   }
 
   /** The longest that a key has been in process until now, in milliseconds; 0 with none. */
@@ -98,6 +99,9 @@ export class WorkQueue {
     reconcile: Reconcile,
     { concurrency, signal }: { concurrency: number; signal: AbortSignal },
   ): Promise<void> {
+    this.#running = true;
+    // Those that came while another controller led have not waited for a worker.
+    for (const key of this.#ready.keys()) this.#ready.set(key, performance.now());
     const stop = () => this.#stop();
     if (signal.aborted) stop();
     signal.addEventListener('abort', stop, { once: true });

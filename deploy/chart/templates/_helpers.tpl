@@ -67,6 +67,9 @@ subjects:
 - ports:
     - {port: 53, protocol: UDP}
     - {port: 53, protocol: TCP}
+    # OpenShift's DNS Pods.
+    - {port: 5353, protocol: UDP}
+    - {port: 5353, protocol: TCP}
 - ports:
     {{- range .Values.networkPolicy.apiServer.ports }}
     - {port: {{ . }}, protocol: TCP}
