@@ -25,7 +25,8 @@ async function main(): Promise<boolean> {
   try {
     await world.applyAll();
     await world.startController();
-    await settled(cluster.admin, world);
+    if ((await settled(cluster.admin, world)) >= patienceSeconds)
+      throw new Error(world.warnings.slice(0, 5).join('\n'));
     for (const fault of faults.filter(({ name }) => name.includes(values.only))) {
       say(fault.name);
       const before = world.warnings.length;
