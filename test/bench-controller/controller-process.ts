@@ -14,6 +14,8 @@ export interface ControllerProcess {
   metric(name: string): Promise<number>;
   /** Ends it as a kubelet does; its peak memory in bytes. */
   stop(): Promise<number>;
+  /** Resolves when it has ended, however. */
+  exited: Promise<unknown>;
   /** Kills it. */
   kill(): Promise<void>;
   /** Lines of its log at level warn and above. */
@@ -97,6 +99,7 @@ export async function startControllerProcess(
       await exited;
       memory.stop();
     },
+    exited,
     warnings,
   };
 }

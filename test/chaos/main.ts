@@ -20,7 +20,9 @@ async function main(): Promise<boolean> {
   const cluster = await startBenchCluster();
   const proxy = await startFaultyProxy(cluster.connection);
   const world = new World(cluster, proxy, Number(values.policies));
-  const rows: string[][] = [['fault', 'right after: s', 'differences after 30 s of calm', 'unhandled rejections']];
+  const rows: string[][] = [
+    ['fault', 'right after: s', 'differences after 30 s of calm', 'unhandled rejections', 'controllers started anew'],
+  ];
   let allRight = true;
   try {
     await world.applyAll();
@@ -29,14 +31,20 @@ async function main(): Promise<boolean> {
       throw new Error(world.warnings.slice(0, 5).join('\n'));
     for (const fault of faults.filter(({ name }) => name.includes(values.only))) {
       say(fault.name);
-      const before = world.warnings.length;
+      const [before, restarts] = [world.warnings.length, world.restarts];
       await fault.happen(world);
       const seconds = await settled(cluster.admin, world);
       await sleep(calmSeconds * 1000);
       const left = await differences(cluster.admin, world.requested);
       const unhandled = world.warnings.slice(before).filter((line) => !line.startsWith('{'));
       for (const line of [...left, ...unhandled]) say(`  ${line}`);
-      rows.push([fault.name, short(seconds), String(left.length), String(unhandled.length)]);
+      rows.push([
+        fault.name,
+        short(seconds),
+        String(left.length),
+        String(unhandled.length),
+        String(world.restarts - restarts),
+      ]);
       allRight &&= left.length === 0 && unhandled.length === 0;
     }
     await world.stopControllers();

@@ -69,23 +69,33 @@ export class World {
     }
   };
 
+  /** Controllers that ended by themselves, and were started anew. */
+  restarts = 0;
+
   /** `alone` does without a Lease: one that was killed holds it for 15 s. */
   readonly startController = async (nodeFlags: string[] = [], { alone = false } = {}): Promise<ControllerProcess> => {
     const env: Record<string, string> = alone ? {} : { RETENTION_LEASE_NAMESPACE: 'retention-system' };
     const controller = await startControllerProcess(this.#cluster, { server: this.proxy.url, nodeFlags, env });
     this.#controllers.push(controller);
+    // As the kubelet does with one that has lost its Lease.
+    void controller.exited.then(() => {
+      if (!this.#controllers.includes(controller)) return undefined;
+      this.#forget(controller);
+      this.restarts += 1;
+      return this.startController(nodeFlags, { alone });
+    });
     return controller;
   };
 
   readonly kill = async (controller: ControllerProcess): Promise<void> => {
-    await controller.kill();
     this.#forget(controller);
+    await controller.kill();
   };
 
   readonly stopControllers = async (): Promise<void> => {
     for (const controller of this.#controllers) {
-      await controller.stop();
       this.#forget(controller);
+      await controller.stop();
     }
   };
 
