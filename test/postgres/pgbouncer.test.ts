@@ -76,7 +76,8 @@ describe.each(ways)('%s', (_, url) => {
     stop.abort('SIGTERM received');
     expect(await result).toMatchObject({
       result: 'Partial',
-      operations: [{}, { deleted: 4, message: 'not finished' }],
+      // On a busy machine the cancel may also meet the flush at the end, which the message says then.
+      operations: [{}, { deleted: 4, message: expect.stringMatching(/^not finished/) }],
     });
     await holder.query('rollback');
   });
