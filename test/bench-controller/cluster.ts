@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { CoreV1Api } from '@kubernetes/client-node';
 import { resources, type StoredPolicy } from '../../src/controller/objects.ts';
 import { Client } from '../../src/kubernetes/client.ts';
@@ -74,13 +73,4 @@ export async function watchAll<T extends KubernetesObject>(
       await running;
     },
   };
-}
-
-/** Asks until it is so; fails after `seconds`. */
-export async function until(what: string, holds: () => boolean | Promise<boolean>, seconds: number): Promise<void> {
-  const deadline = performance.now() + seconds * 1000;
-  while (!(await holds())) {
-    if (performance.now() > deadline) throw new Error(`waited ${seconds} s in vain for: ${what}`);
-    await sleep(20);
-  }
 }

@@ -5,7 +5,8 @@ import { resources } from '../../src/controller/objects.ts';
 import { keyOf } from '../../src/kubernetes/types.ts';
 import { markdownTable, megabytes, short } from '../bench/markdown.ts';
 import { say } from '../bench/progress.ts';
-import { applyPolicies, type BenchCluster, startBenchCluster, until, watchAll } from './cluster.ts';
+import { eventually } from '../support/eventually.ts';
+import { applyPolicies, type BenchCluster, startBenchCluster, watchAll } from './cluster.ts';
 import { startControllerProcess } from './controller-process.ts';
 import { plainLoop } from './plain-loop.ts';
 
@@ -46,7 +47,7 @@ async function measureController(count: number, steadyMinutes: number) {
       if (conditions?.some(({ type, status }) => type === 'Ready' && status === 'True'))
         ready.add(keyOf(policy.metadata));
     });
-    await until('all policies to be Ready', () => ready.size === count, 1_800);
+    await eventually('all policies to be Ready', async () => ready.size === count, { seconds: 1_800, everyMs: 20 });
     const allSeconds = (performance.now() - controller.startedAt) / 1000;
     await policies.stop();
     const { items } = await admin.list(resources.cronJobs);
@@ -58,10 +59,10 @@ async function measureController(count: number, steadyMinutes: number) {
 
     controller = await startControllerProcess(cluster);
     const all = count + single;
-    await until(
+    await eventually(
       'all to be reconciled',
       async () => (await controller.metric('retention_controller_reconcile_total')) >= all,
-      120,
+      { seconds: 120, everyMs: 20 },
     );
     const restartSeconds = (performance.now() - controller.startedAt) / 1000;
     const restartWrites = await controller.metric('retention_controller_api_writes_total');
@@ -94,7 +95,7 @@ async function singleLatencies({ admin }: BenchCluster, from: number): Promise<n
     await applyPolicies(admin, number, number + 1);
     const applied = performance.now();
     const name = `policy-${number}-cleanup`;
-    await until(name, () => seen.has(name), 30);
+    await eventually(name, async () => seen.has(name), { everyMs: 20 });
     latencies.push(Math.max(0, seen.get(name)! - applied));
   }
   await cronJobs.stop();

@@ -49,7 +49,7 @@ async function main(): Promise<boolean> {
     }
     await world.stopControllers();
   } finally {
-    proxy.close();
+    await proxy.close();
     await cluster.plane.stop();
   }
   process.stdout.write(`${values.policies} policies\n\n${markdownTable(rows)}\n`);

@@ -2,9 +2,10 @@ import { runRequestedAtAnnotation } from '../../src/api/policy.ts';
 import { resources } from '../../src/controller/objects.ts';
 import { isNotFound } from '../../src/kubernetes/api-error.ts';
 import { keyOf, refOf } from '../../src/kubernetes/types.ts';
-import { applyPolicies, type BenchCluster, until } from '../bench-controller/cluster.ts';
+import { applyPolicies, type BenchCluster } from '../bench-controller/cluster.ts';
 import { type ControllerProcess, startControllerProcess } from '../bench-controller/controller-process.ts';
 import { installCrd } from '../support/controller.ts';
+import { eventually } from '../support/eventually.ts';
 import type { FaultyProxy } from './faulty-proxy.ts';
 
 const changesAtOnce = 20;
@@ -104,11 +105,11 @@ export class World {
     this.#controllers = this.#controllers.filter((other) => other !== controller);
   }
 
-  leads(controller: ControllerProcess): Promise<void> {
-    return until(
+  async leads(controller: ControllerProcess): Promise<void> {
+    await eventually(
       'the next one to lead',
       async () => (await controller.metric('retention_controller_leader')) === 1,
-      60,
+      { seconds: 60 },
     );
   }
 

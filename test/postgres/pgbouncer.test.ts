@@ -71,13 +71,12 @@ describe.each(ways)('%s', (_, url) => {
     await holder.query('begin');
     await holder.query('select from agentinstruction where id = 2 for update');
     const stop = new AbortController();
-    const result = run({ url }, { signal: stop.signal, cancelAfterMs: 100, limits: { lockTimeout: '1h' } });
+    const result = run({ url }, { signal: stop.signal, cancelAfterMs: 1_000, limits: { lockTimeout: '1h' } });
     await blocks(database, await pidOf(holder));
     stop.abort('SIGTERM received');
     expect(await result).toMatchObject({
       result: 'Partial',
-      // On a busy machine the cancel may also meet the flush at the end, which the message says then.
-      operations: [{}, { deleted: 4, message: expect.stringMatching(/^not finished/) }],
+      operations: [{}, { deleted: 4, message: 'not finished' }],
     });
     await holder.query('rollback');
   });
