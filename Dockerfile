@@ -8,8 +8,7 @@ RUN npm ci --no-fund --no-audit
 COPY build build
 COPY src src
 RUN npm run -s build
-COPY build/root.sh build/warm.js ./
-RUN sh root.sh /root-of-image
+RUN sh build/root.sh /root-of-image
 
 FROM scratch
 ARG VERSION=0.1.0

@@ -1,5 +1,5 @@
 # Every target installs what it needs from the lock file; nothing else is set up by hand.
-.PHONY: install check test demo bench torture mutants generate image image-start bench-controller chaos
+.PHONY: install check test demo bench torture mutants generate image image-start bench-controller chaos e2e
 
 install: node_modules/.package-lock.json
 
@@ -45,3 +45,8 @@ image:
 # How long the program takes in a container of that image until its first SQL; ENGINE is docker or podman.
 image-start: install
 	npm run -s image-start -- $(or $(ENGINE),docker) $(or $(IMAGE),retention-operator:dev)
+
+# Helm, controller and runs on a real node with a real kubelet: one brought up here (Debian, root; E2E_INSTALL=yes installs
+# what it needs by apt-get), or KUBECONFIG's. Without either it says so, and passes.
+e2e: install
+	npm run -s e2e

@@ -20,9 +20,8 @@ echo 'hosts: files dns' > "$root/etc/nsswitch.conf"
 # The cache knows the program by its path and by the flags of the Node that compiled it: both as they will be.
 mv dist/* .
 export NODE_COMPILE_CACHE=/app/cache
-"$node" --max-semi-space-size=2 warm.js
+"$node" --max-semi-space-size=2 build/warm.js
 cp -r ./*.js cache "$root/app"
-rm "$root/app/warm.js"
 # Node names the folder of its cache after the user, who is another one in the image.
 for made in "$root"/app/cache/*-"$(id -u)"; do mv "$made" "${made%-*}-65532"; done
 # Under whose terms all this is.
@@ -31,4 +30,6 @@ for package in node_modules/*/LICEN[CS]E* node_modules/@*/*/LICEN[CS]E*; do
   if [ -f "$package" ]; then (echo "== $package"; cat "$package"; echo) >> "$root/licenses/packages"; fi
 done
 cp LICENSE "$root/licenses/retention-operator"
+cp "$(dirname "$node")/../LICENSE" "$root/licenses/node"
+for package in libc6 libgcc-s1 libstdc++6; do cp -L "/usr/share/doc/$package/copyright" "$root/licenses/$package"; done
 chmod -R a+rX "$root"

@@ -6,9 +6,10 @@ import { databaseFailures } from '../support/database-failures.ts';
 import { eventually } from '../support/eventually.ts';
 import { useCluster } from '../support/kubernetes/cluster.ts';
 import { conditionOf } from '../support/policies.ts';
+import { entryOf } from '../support/policy-runs.ts';
 import { type RunDatabase, type RunServer, startRunServer, uriOf } from '../support/postgres/run-database.ts';
 import { connector } from '../support/retention.ts';
-import { entryOf, Runs } from '../support/runs.ts';
+import { Runs } from '../support/runs.ts';
 
 const cluster = useCluster();
 let server: RunServer;

@@ -7,8 +7,9 @@ import { addConnection, countOf } from '../support/data/due-rows.ts';
 import { generate } from '../support/data/generator.ts';
 import { useCluster } from '../support/kubernetes/cluster.ts';
 import { conditionOf } from '../support/policies.ts';
+import { entryOf } from '../support/policy-runs.ts';
 import { type RunDatabase, type RunServer, startRunServer, uriOf } from '../support/postgres/run-database.ts';
-import { entryOf, Runs } from '../support/runs.ts';
+import { Runs } from '../support/runs.ts';
 
 const cluster = useCluster();
 let server: RunServer;

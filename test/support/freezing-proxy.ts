@@ -8,7 +8,10 @@ export interface FreezingProxy {
   stop(): void;
 }
 
-export async function startFreezingProxy(target: { host: string; port: number }): Promise<FreezingProxy> {
+export async function startFreezingProxy(
+  target: { host: string; port: number },
+  address = '127.0.0.1',
+): Promise<FreezingProxy> {
   const sockets = new Set<Socket>();
   let frozen = false;
   const server = createServer((inner) => {
@@ -19,7 +22,7 @@ export async function startFreezingProxy(target: { host: string; port: number })
     inner.on('data', (data) => frozen || outer.write(data)).on('close', () => outer.destroy());
     outer.on('data', (data) => frozen || inner.write(data)).on('close', () => frozen || inner.destroy());
   });
-  server.listen(0, '127.0.0.1');
+  server.listen(0, address);
   await once(server, 'listening');
   return {
     port: (server.address() as AddressInfo).port,

@@ -14,7 +14,7 @@ import {
   versions,
 } from '../support/kubernetes/binaries.ts';
 
-const { kubernetes, etcd, helm } = versions;
+const { kubernetes, etcd, helm, coredns } = versions;
 const platform = process.platform;
 const arch = process.arch === 'x64' ? 'amd64' : process.arch;
 const sha256 = (data: string | Buffer) => createHash('sha256').update(data).digest('hex');
@@ -62,6 +62,7 @@ function sourcesAt(base: string, env: NodeJS.ProcessEnv = {}): Sources {
     RETENTION_DOWNLOAD_BASE_KUBERNETES: base,
     RETENTION_DOWNLOAD_BASE_ETCD: base,
     RETENTION_DOWNLOAD_BASE_HELM: base,
+    RETENTION_DOWNLOAD_BASE_COREDNS: base,
     ...env,
   });
   const build: Sources['build'] = async (binary, target) =>
@@ -139,19 +140,34 @@ test('etcd is taken out of its archive, which SHA256SUMS must list with the righ
   expect(lines.join()).toContain(`does not list ${archive}`);
 });
 
-test('helm is taken out of its archive, which must have the sum published beside it', async () => {
-  const archive = `helm-${helm}-${platform}-${arch}.tar.gz`;
-  executable(join(folder, `${platform}-${arch}`, 'helm'), 'the real helm');
-  execFileSync('tar', ['-czf', archive, `${platform}-${arch}`], { cwd: folder });
-  const data = readFileSync(join(folder, archive));
+test.each<{ name: BinaryName; path: string; member: string; sum: string }>([
+  {
+    name: 'helm',
+    path: `/helm-${helm}-${platform}-${arch}.tar.gz`,
+    member: `${platform}-${arch}/helm`,
+    sum: 'sha256sum',
+  },
+  {
+    name: 'coredns',
+    path: `/${coredns}/coredns_${coredns.slice(1)}_${platform}_${arch}.tgz`,
+    member: 'coredns',
+    sum: 'sha256',
+  },
+])(
+  '$name is taken out of its archive, which must have the sum published beside it',
+  async ({ name, path, member, sum }) => {
+    executable(join(folder, member), `the real ${name}`);
+    execFileSync('tar', ['-czf', 'archive', member], { cwd: folder });
+    const data = readFileSync(join(folder, 'archive'));
 
-  const good = await serve({ [`/${archive}`]: data, [`/${archive}.sha256sum`]: `${sha256(data)}  ${archive}\n` });
-  expect(readFileSync(await find('helm', sourcesAt(good.base)), 'utf8')).toBe('the real helm');
+    const good = await serve({ [path]: data, [`${path}.${sum}`]: `${sha256(data)}  archive\n` });
+    expect(readFileSync(await find(name, sourcesAt(good.base)), 'utf8')).toBe(`the real ${name}`);
 
-  rmSync(cache, { recursive: true });
-  const other = await serve({ [`/${archive}`]: data, [`/${archive}.sha256sum`]: `${sha256('x')}  ${archive}\n` });
-  expect(readFileSync(await find('helm', sourcesAt(other.base)), 'utf8')).toBe('built helm');
-});
+    rmSync(cache, { recursive: true });
+    const other = await serve({ [path]: data, [`${path}.${sum}`]: `${sha256('x')}  archive\n` });
+    expect(readFileSync(await find(name, sourcesAt(other.base)), 'utf8')).toBe(`built ${name}`);
+  },
+);
 
 test('KUBEBUILDER_ASSETS wins over the cache, for the binaries that it has', async () => {
   const assets = join(folder, 'assets');

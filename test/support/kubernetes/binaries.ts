@@ -4,11 +4,16 @@ import { join } from 'node:path';
 import { buildBinary } from './build.ts';
 import { downloadBinary } from './download.ts';
 
-export const versions = { kubernetes: 'v1.36.3', etcd: 'v3.7.3', helm: 'v4.2.3' };
+export const versions = { kubernetes: 'v1.36.3', etcd: 'v3.7.3', helm: 'v4.2.3', coredns: 'v1.15.0' };
 
-export type BinaryName = 'etcd' | 'kube-apiserver' | 'kube-controller-manager' | 'kubectl' | 'helm';
+const controlPlane = ['etcd', 'kube-apiserver', 'kube-controller-manager', 'kubectl'] as const;
+/** What a cluster with a real node has beyond its control plane. */
+const node = ['kube-scheduler', 'kubelet', 'kube-proxy', 'coredns'] as const;
+
 /** What a control plane is made of, and kubectl: absolute paths. */
-export type Binaries = Record<Exclude<BinaryName, 'helm'>, string>;
+export type Binaries = Record<(typeof controlPlane)[number], string>;
+export type NodeBinaries = Record<(typeof node)[number], string>;
+export type BinaryName = keyof Binaries | keyof NodeBinaries | 'helm';
 /** Takes one line for a person. */
 export type Log = (line: string) => void;
 
@@ -40,13 +45,19 @@ export function sourcesFromEnvironment(env: NodeJS.ProcessEnv = process.env): So
 }
 
 /** All binaries of a control plane; what is not at hand is downloaded or built, which can take minutes. */
-export async function findBinaries(log: Log, sources = sourcesFromEnvironment()): Promise<Binaries> {
-  return {
-    etcd: await findBinary('etcd', log, sources),
-    'kube-apiserver': await findBinary('kube-apiserver', log, sources),
-    'kube-controller-manager': await findBinary('kube-controller-manager', log, sources),
-    kubectl: await findBinary('kubectl', log, sources),
-  };
+export function findBinaries(log: Log, sources = sourcesFromEnvironment()): Promise<Binaries> {
+  return findAll(controlPlane, log, sources);
+}
+
+/** The same of what a real node adds. */
+export function findNodeBinaries(log: Log, sources = sourcesFromEnvironment()): Promise<NodeBinaries> {
+  return findAll(node, log, sources);
+}
+
+async function findAll<Name extends BinaryName>(names: readonly Name[], log: Log, sources: Sources) {
+  const found: [Name, string][] = [];
+  for (const name of names) found.push([name, await findBinary(name, log, sources)]);
+  return Object.fromEntries(found) as Record<Name, string>;
 }
 
 /**
@@ -54,7 +65,7 @@ export async function findBinaries(log: Log, sources = sourcesFromEnvironment())
  * Fails with one error that tells what each of them said.
  */
 export async function findBinary(name: BinaryName, log: Log, sources: Sources): Promise<string> {
-  const version = name === 'etcd' || name === 'helm' ? versions[name] : versions.kubernetes;
+  const version = name in versions ? versions[name as keyof typeof versions] : versions.kubernetes;
   const binary: Binary = { name, version, os: process.platform, arch: process.arch === 'x64' ? 'amd64' : process.arch };
   const cached = join(sources.cacheFolder, `${name}-${version}-${binary.os}-${binary.arch}`);
   const tried: string[] = [];

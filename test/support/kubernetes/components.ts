@@ -32,17 +32,24 @@ export interface Host {
   binaries: Binaries;
   children: ChildProcesses;
   ca: CertificateAuthority;
+  /** Where the API server listens; on another address than loopback it has real nodes. */
+  address: string;
 }
 
+const hasNodes = ({ address }: Host) => address !== '127.0.0.1';
+
 /** The API server's certificate, its key for service account tokens, and the authority's certificate. */
-export async function writeKeys({ folder, ca }: Host): Promise<void> {
+export async function writeKeys({ folder, ca, address }: Host): Promise<void> {
   const tokens = await createKeyPair();
-  const hosts = ['localhost', '127.0.0.1', 'kubernetes', 'kubernetes.default', 'kubernetes.default.svc', '10.0.0.1'];
+  const hosts = ['localhost', address, 'kubernetes', 'kubernetes.default', 'kubernetes.default.svc', '10.0.0.1'];
+  const kubeletClient = await ca.issueClient('kube-apiserver', ['system:masters']);
   const { certificate, privateKey } = await ca.issueServer('kube-apiserver', hosts);
   const files = {
     'ca.crt': ca.certificate,
     'apiserver.crt': certificate,
     'apiserver.key': privateKey,
+    'kubelet-client.crt': kubeletClient.certificate,
+    'kubelet-client.key': kubeletClient.privateKey,
     'sa.pub': tokens.publicKey,
     'sa.key': tokens.privateKey,
   };
@@ -110,10 +117,8 @@ function apiServerArguments(host: Host, port: number): string[] {
   return [
     `--etcd-servers=${etcdUrl(host)}`,
     `--secure-port=${port}`,
-    '--bind-address=127.0.0.1',
-    '--advertise-address=127.0.0.1',
-    // It would refuse a loopback address in the Endpoints of the service `kubernetes`, which nobody here uses.
-    '--endpoint-reconciler-type=none',
+    `--bind-address=${host.address}`,
+    `--advertise-address=${host.address}`,
     '--service-cluster-ip-range=10.0.0.0/24',
     '--tls-cert-file=apiserver.crt',
     '--tls-private-key-file=apiserver.key',
@@ -121,16 +126,29 @@ function apiServerArguments(host: Host, port: number): string[] {
     '--service-account-issuer=https://kubernetes.default.svc',
     '--service-account-key-file=sa.pub',
     '--service-account-signing-key-file=sa.key',
-    '--authorization-mode=RBAC',
     '--allow-privileged=true',
+    ...(hasNodes(host) ? argumentsForNodes : argumentsWithoutNodes),
   ];
 }
+
+const argumentsForNodes = [
+  '--authorization-mode=Node,RBAC',
+  '--enable-admission-plugins=NodeRestriction',
+  '--kubelet-client-certificate=kubelet-client.crt',
+  '--kubelet-client-key=kubelet-client.key',
+  '--kubelet-preferred-address-types=InternalIP',
+];
+const argumentsWithoutNodes = [
+  '--authorization-mode=RBAC',
+  // It would refuse a loopback address in the Endpoints of the service `kubernetes`, which nobody here uses.
+  '--endpoint-reconciler-type=none',
+];
 
 /** kube-controller-manager, with the credentials of `controller-manager.kubeconfig`. */
 export function startControllerManager(host: Host): void {
   spawn(host, 'kube-controller-manager', [
     '--kubeconfig=controller-manager.kubeconfig',
-    `--controllers=${controllers.join(',')}`,
+    `--controllers=${hasNodes(host) ? '*' : controllers.join(',')}`,
     '--use-service-account-credentials',
     '--root-ca-file=ca.crt',
     '--leader-elect=false',
@@ -153,7 +171,7 @@ function etcdUrl({ folder }: Host): string {
 
 async function waitUntilReady(host: Host, process: ChildProcess, port: number): Promise<void> {
   const deadline = Date.now() + startTimeout;
-  while (!(await answersReady(port, host.ca.certificate))) {
+  while (!(await answersReady(host, port))) {
     const ended = process.exitCode !== null || process.signalCode !== null;
     if (ended || Date.now() > deadline) {
       const what = ended ? 'ended' : `was not ready within ${startTimeout / 1000} s`;
@@ -164,9 +182,10 @@ async function waitUntilReady(host: Host, process: ChildProcess, port: number): 
   }
 }
 
-function answersReady(port: number, ca: string): Promise<boolean> {
+function answersReady({ address, ca }: Host, port: number): Promise<boolean> {
+  const options = { host: address, port, path: '/readyz', ca: ca.certificate, agent: false, timeout: 5000 };
   return new Promise((resolve) => {
-    const request = get({ host: '127.0.0.1', port, path: '/readyz', ca, agent: false, timeout: 5000 }, (response) => {
+    const request = get(options, (response) => {
       response.resume();
       resolve(response.statusCode === 200);
     });

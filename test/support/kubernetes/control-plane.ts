@@ -4,14 +4,14 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ApiException, CoreV1Api, type KubeConfig } from '@kubernetes/client-node';
 import { ChildProcesses, killChild } from '../child-processes.ts';
-import { createCertificateAuthority } from '../pki.ts';
+import { type CertificateAuthority, createCertificateAuthority } from '../pki.ts';
 import { findBinaries, type Log } from './binaries.ts';
 import { compactEtcd, type Host, startApiServer, startControllerManager, startEtcd, writeKeys } from './components.ts';
 import { kubeconfigText, parseKubeconfig } from './kubeconfig.ts';
 import { createKubectl, type Kubectl } from './kubectl.ts';
 
 export interface ControlPlane {
-  /** `https://127.0.0.1:port` */
+  /** `https://<address>:<port>` */
   server: string;
   caPem: string;
   /** For the administrator (group system:masters). */
@@ -19,7 +19,9 @@ export interface ControlPlane {
   kubeConfig: KubeConfig;
   kubectlPath: string;
   kubectl: Kubectl;
-  /** A user with a client certificate of these groups, and with no more rights than RBAC gives them. */
+  ca: CertificateAuthority;
+  /** A kubeconfig for a user with a client certificate of these groups, and with no more rights than these have. */
+  kubeconfigText(name: string, groups?: string[]): Promise<string>;
   userKubeConfig(name: string, groups?: string[]): Promise<KubeConfig>;
   /** Kills the API server: every connection and watch breaks, new ones are refused. */
   stopApiServer(): Promise<void>;
@@ -35,17 +37,24 @@ export interface ControlPlane {
   stop(): Promise<void>;
 }
 
+interface ControlPlaneOptions {
+  log?: Log;
+  /** An address of this machine that real nodes reach; without it the API server listens on loopback only. */
+  address?: string;
+}
+
 /**
- * Starts etcd, kube-apiserver (TLS, RBAC, loopback only) and kube-controller-manager on this machine. Returns when the
- * API server is ready and the controllers work. The processes end with this one, however it ends.
+ * Starts etcd, kube-apiserver (TLS, RBAC) and kube-controller-manager on this machine. Returns when the API server is
+ * ready and the controllers work. The processes end with this one, however it ends.
  */
-export async function startControlPlane({ log = () => {} }: { log?: Log } = {}): Promise<ControlPlane> {
+export async function startControlPlane(options: ControlPlaneOptions = {}): Promise<ControlPlane> {
+  const { log = () => {}, address = '127.0.0.1' } = options;
   const binaries = await findBinaries(log);
   const folder = await mkdtemp(join(tmpdir(), 'retention-kubernetes-'));
   const children = new ChildProcesses(folder);
   try {
     const ca = await createCertificateAuthority('retention-test-ca');
-    return await start({ folder, binaries, children, ca });
+    return await start({ folder, binaries, children, ca, address });
   } catch (error) {
     await children.close();
     throw error;
@@ -58,15 +67,15 @@ async function start(host: Host): Promise<ControlPlane> {
   let etcd = await startEtcd(host);
   let apiServer = await startApiServer(host);
 
-  const server = `https://127.0.0.1:${apiServer.port}`;
-  const kubeconfigFor = async (name: string, groups: string[]) =>
+  const server = `https://${host.address}:${apiServer.port}`;
+  const kubeconfigFor = async (name: string, groups: string[] = []) =>
     kubeconfigText(server, ca.certificate, await ca.issueClient(name, groups));
   const admin = await kubeconfigFor('admin', ['system:masters']);
   const kubeConfig = parseKubeconfig(admin);
   const kubeconfigPath = join(folder, 'kubeconfig');
   await writeFile(kubeconfigPath, admin, { mode: 0o600 });
 
-  const manager = await kubeconfigFor('system:kube-controller-manager', []);
+  const manager = await kubeconfigFor('system:kube-controller-manager');
   await writeFile(join(folder, 'controller-manager.kubeconfig'), manager, { mode: 0o600 });
   startControllerManager(host);
   await waitForDefaultServiceAccount(kubeConfig);
@@ -78,7 +87,9 @@ async function start(host: Host): Promise<ControlPlane> {
     kubeConfig,
     kubectlPath: binaries.kubectl,
     kubectl: createKubectl(binaries.kubectl, kubeconfigPath),
-    userKubeConfig: async (name, groups = []) => parseKubeconfig(await kubeconfigFor(name, groups)),
+    ca,
+    kubeconfigText: kubeconfigFor,
+    userKubeConfig: async (name, groups) => parseKubeconfig(await kubeconfigFor(name, groups)),
     stopApiServer: () => killChild(apiServer.process),
     startApiServer: async () => {
       apiServer = await startApiServer(host, apiServer.port);

@@ -8,11 +8,12 @@ import { promisify } from 'node:util';
 import type { Binary, Log } from './binaries.ts';
 import { withProgress } from './progress.ts';
 
-/** The official release downloads; RETENTION_DOWNLOAD_BASE_KUBERNETES, _ETCD and _HELM name mirrors of the same layout. */
+/** The official release downloads; RETENTION_DOWNLOAD_BASE_KUBERNETES, _ETCD, … name mirrors of the same layout. */
 const officialReleases = {
   RETENTION_DOWNLOAD_BASE_KUBERNETES: 'https://dl.k8s.io/release',
   RETENTION_DOWNLOAD_BASE_ETCD: 'https://github.com/etcd-io/etcd/releases/download',
   RETENTION_DOWNLOAD_BASE_HELM: 'https://get.helm.sh',
+  RETENTION_DOWNLOAD_BASE_COREDNS: 'https://github.com/coredns/coredns/releases/download',
 };
 
 /** Milliseconds until a server must have begun to answer, and the longest pause within an answer. */
@@ -29,6 +30,7 @@ export async function downloadBinary(
   const base = (name: keyof typeof officialReleases) => (env[name] || officialReleases[name]).replace(/\/$/, '');
   if (binary.name === 'etcd') return downloadEtcd(binary, base('RETENTION_DOWNLOAD_BASE_ETCD'), folder, log);
   if (binary.name === 'helm') return downloadHelm(binary, base('RETENTION_DOWNLOAD_BASE_HELM'), folder, log);
+  if (binary.name === 'coredns') return downloadCoreDns(binary, base('RETENTION_DOWNLOAD_BASE_COREDNS'), folder, log);
 
   const { name, version, os, arch } = binary;
   const url = `${base('RETENTION_DOWNLOAD_BASE_KUBERNETES')}/${version}/bin/${os}/${arch}/${name}`;
@@ -55,12 +57,21 @@ async function downloadEtcd(binary: Binary, base: string, folder: string, log: L
   return join(folder, stem, 'etcd');
 }
 
-/** helm comes in an archive, with a line `<checksum>  <archive>` beside it. */
-async function downloadHelm(binary: Binary, base: string, folder: string, log: Log): Promise<string> {
-  const archive = `helm-${binary.version}-${binary.os}-${binary.arch}.tar.gz`;
-  const [expected = ''] = (await fetchText(`${base}/${archive}.sha256sum`)).trim().split(/\s+/);
-  await fetchVerified(`${base}/${archive}`, expected, join(folder, archive), log);
-  const member = `${binary.os}-${binary.arch}/helm`;
+function downloadHelm({ version, os, arch }: Binary, base: string, folder: string, log: Log): Promise<string> {
+  const url = `${base}/helm-${version}-${os}-${arch}.tar.gz`;
+  return fromArchive(url, `${url}.sha256sum`, `${os}-${arch}/helm`, folder, log);
+}
+
+function downloadCoreDns({ version, os, arch }: Binary, base: string, folder: string, log: Log): Promise<string> {
+  const url = `${base}/${version}/coredns_${version.slice(1)}_${os}_${arch}.tgz`;
+  return fromArchive(url, `${url}.sha256`, 'coredns', folder, log);
+}
+
+/** A file out of an archive that has a line `<checksum>  <archive>` at an address of its own. */
+async function fromArchive(url: string, sumUrl: string, member: string, folder: string, log: Log): Promise<string> {
+  const [expected = ''] = (await fetchText(sumUrl)).trim().split(/\s+/);
+  const archive = join(folder, 'archive');
+  await fetchVerified(url, expected, archive, log);
   await promisify(execFile)('tar', ['-xf', archive, member], { cwd: folder });
   return join(folder, member);
 }

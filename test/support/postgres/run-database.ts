@@ -35,9 +35,9 @@ export interface RunServer {
   stop(): Promise<void>;
 }
 
-/** A PostgreSQL with TLS, certified for `localhost`, for the databases of policies. */
-export async function startRunServer(): Promise<RunServer> {
-  const server = await startTlsPostgres();
+/** A PostgreSQL with TLS, certified for one host, for the databases of policies. */
+export async function startRunServer(host = 'localhost'): Promise<RunServer> {
+  const server = await startTlsPostgres(host);
   const pools: Pool[] = [];
   await withClient(server.adminUrl, async (admin) => {
     await admin.query(`create role ${admin.escapeIdentifier(role)} login password ${admin.escapeLiteral(runPassword)}`);
@@ -58,7 +58,7 @@ export async function startRunServer(): Promise<RunServer> {
       pool.on('error', () => {});
       pools.push(pool);
       const { port } = new URL(url);
-      return { url, pool, login: { host: 'localhost', port, dbname, user: role, password: runPassword } };
+      return { url, pool, login: { host, port, dbname, user: role, password: runPassword } };
     },
     async stop() {
       await Promise.all(pools.map((pool) => pool.end()));

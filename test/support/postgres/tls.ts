@@ -7,10 +7,10 @@ export interface TlsServer extends PostgresServer {
   ca: string;
 }
 
-/** Starts a server with `ssl = on`, whose certificate is for `localhost` only: the address 127.0.0.1 is a wrong host. */
-export async function startTlsPostgres(): Promise<TlsServer> {
+/** Starts a server with `ssl = on`, whose certificate is for one name only: the address 127.0.0.1 is a wrong host. */
+export async function startTlsPostgres(host = 'localhost'): Promise<TlsServer> {
   const authority = await createCertificateAuthority('retention test authority');
-  const { certificate, privateKey } = await authority.issueServer('localhost', ['localhost']);
+  const { certificate, privateKey } = await authority.issueServer(host, [host]);
   const ca = authority.certificate;
   return { ...(await startPostgres({ tls: { cert: certificate, key: privateKey, ca } })), ca };
 }

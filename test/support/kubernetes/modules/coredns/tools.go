@@ -1,0 +1,5 @@
+//go:build tools
+
+package corednsbin
+
+import _ "github.com/coredns/coredns"
