@@ -70,15 +70,18 @@ describe.each(ways)('%s', (_, url) => {
     const holder = await database.client();
     await holder.query('begin');
     await holder.query('select from agentinstruction where id = 2 for update');
-    const stop = new AbortController();
-    const result = run({ url }, { signal: stop.signal, cancelAfterMs: 1_000, limits: { lockTimeout: '1h' } });
-    await blocks(database, await pidOf(holder));
-    stop.abort('SIGTERM received');
-    expect(await result).toMatchObject({
-      result: 'Partial',
-      operations: [{}, { deleted: 4, message: 'not finished' }],
-    });
-    await holder.query('rollback');
+    try {
+      const stop = new AbortController();
+      const result = run({ url }, { signal: stop.signal, cancelAfterMs: 1_000, limits: { lockTimeout: '1h' } });
+      await blocks(database, await pidOf(holder));
+      stop.abort('SIGTERM received');
+      expect(await result).toMatchObject({
+        result: 'Partial',
+        operations: [{}, { deleted: 4, message: 'not finished' }],
+      });
+    } finally {
+      await holder.query('rollback');
+    }
   });
 
   test('a run whose lock connection is killed stops before its next batch', async () => {
