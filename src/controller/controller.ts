@@ -105,7 +105,7 @@ async function startMonitoring(
         .map(({ kind }) => `the watch of ${kind} is stalled`),
       ...(queue.longestRunningMs > stuckReconcileMs ? ['a reconciliation is stuck'] : []),
     ],
-    notReady: () => informers.filter(({ hasSynced }) => !hasSynced).map(({ kind }) => `no list of ${kind} yet`),
+    notReady: () => informers.filter(({ hasSynced }) => !hasSynced).map(({ kind }) => `no list of ${kind}`),
   });
 }
 

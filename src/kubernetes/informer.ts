@@ -1,4 +1,4 @@
-import { ApiError } from './api-error.ts';
+import { ApiError, isNotFound } from './api-error.ts';
 import { type Backoff, backoffMs, sleep } from './backoff.ts';
 import { Cache } from './cache.ts';
 import type { Client, Selection, WatchEvent } from './client.ts';
@@ -27,15 +27,19 @@ export interface InformerOptions<T extends KubernetesObject> extends Selection {
   onRestart?: (kind: string) => void;
 }
 
+/** The longest wait for a kind that is missing: whoever installs its CRD should not have to wait for its controller. */
+const longestMissingWaitMs = 5_000;
+
 /**
  * A cache of a kind of object, kept by list and watch, that survives everything: whatever fails is tried again with
  * backoff, until it is stopped. A watch that ends or loses its connection goes on from its last resourceVersion;
  * after any other error, and regularly, everything is listed anew, which finds what was missed, deletions included.
+ * Of a kind that the API server does not know, since its CRD is missing, there are no objects until it does.
  */
 export class Informer<T extends KubernetesObject> {
   /** Resolves once the first list is in the cache and the handler was told of it; never rejects. */
   readonly synced: Promise<void>;
-  /** Whether `synced` has resolved. */
+  /** Whether the cache holds what a list gave: not before the first one, nor while the kind is missing. */
   hasSynced = false;
   readonly #options: InformerOptions<T>;
   readonly #relistMs: number;
@@ -46,6 +50,7 @@ export class Informer<T extends KubernetesObject> {
   /** Where the watch goes on; undefined when a list is needed. */
   #resourceVersion: string | undefined;
   #relistDue = 0;
+  #kindIsMissing = false;
   /** In a row, since the last sign of life of a watch. */
   #failures = 0;
   #lastProgress = performance.now();
@@ -99,17 +104,37 @@ export class Informer<T extends KubernetesObject> {
 
   async #relist(signal: AbortSignal): Promise<void> {
     const { client, resource } = this.#options;
-    const { items, resourceVersion } = await client.list(resource, this.#options, { signal });
-    const listed = new Set(items.map(({ metadata }) => keyOf(metadata)));
-    for (const old of this.#cache.list()) {
-      if (!listed.has(keyOf(old.metadata))) this.#tell(this.#cache.delete(old.metadata), undefined);
-    }
+    const { items, resourceVersion } = await client.list(resource, this.#options, { signal }).catch((error) => {
+      if (isNotFound(error)) this.#loseKind();
+      throw error;
+    });
+    if (this.#kindIsMissing) this.#options.log.info({ kind: this.kind }, 'the API server knows this kind now');
+    this.#kindIsMissing = false;
+    this.#keepOnly(items);
     for (const item of items) this.#tell(this.#cache.set(item), item);
     this.#resourceVersion = resourceVersion;
     // Spread over a tenth, so that informers started together do not list together for ever.
     this.#relistDue = Date.now() + this.#relistMs * (0.9 + 0.1 * Math.random());
     this.hasSynced = true;
     this.#markSynced();
+  }
+
+  /** Objects that went with their kind, unseen, must not be worked on: the garbage collector takes away what is made for them. */
+  #loseKind(): void {
+    this.#keepOnly([]);
+    this.hasSynced = false;
+    if (this.#kindIsMissing) return;
+    this.#kindIsMissing = true;
+    const words =
+      'the API server does not know this kind: is its CustomResourceDefinition installed? Looking on for it';
+    this.#options.log.warn({ kind: this.kind }, words);
+  }
+
+  #keepOnly(items: T[]): void {
+    const kept = new Set(items.map(({ metadata }) => keyOf(metadata)));
+    for (const old of this.#cache.list()) {
+      if (!kept.has(keyOf(old.metadata))) this.#tell(this.#cache.delete(old.metadata), undefined);
+    }
   }
 
   async #watch(resourceVersion: string, signal: AbortSignal): Promise<void> {
@@ -156,12 +181,13 @@ export class Informer<T extends KubernetesObject> {
     this.#failures += 1;
     // A watch too old to go on is an everyday thing: the first is answered at once.
     const expired = status === 410 && this.#failures === 1;
-    const waitMs = expired
-      ? 0
-      : Math.max(jitter(backoffMs(this.#failures, this.#backoff)), Math.min(retryAfterSeconds, 60) * 1000);
+    const { baseMs, maxMs } = this.#backoff;
+    const longestMs = this.#kindIsMissing ? Math.min(maxMs, longestMissingWaitMs) : maxMs;
+    const backingOffMs = jitter(backoffMs(this.#failures, { baseMs, maxMs: longestMs }));
+    const waitMs = expired ? 0 : Math.max(backingOffMs, Math.min(retryAfterSeconds, 60) * 1000);
     const details = { kind: this.kind, status, reason, error: String(error), failures: this.#failures, waitMs };
-    // One lost connection is an everyday thing too, when an API server restarts.
-    if (this.#failures > 1) log.warn(details, 'list and watch failed, will be retried');
+    // One lost connection is an everyday thing too, when an API server restarts; of a missing kind the list has words of its own.
+    if (this.#failures > 1 && status !== 404) log.warn(details, 'list and watch failed, will be retried');
     else log.debug(details, 'list and watch interrupted');
     await sleep(waitMs, signal);
   }

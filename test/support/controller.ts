@@ -51,7 +51,7 @@ export function adminClient({ kubeconfigPath }: Cluster): Client {
 
 /** Runs the controller in this process until `stop`. */
 export async function startController(
-  cluster: Cluster,
+  cluster: Pick<Cluster, 'core' | 'kubeconfigPath'>,
   options: Partial<ControllerOptions> = {},
 ): Promise<{ stop(): Promise<void> }> {
   const connection = options.connection ?? (await controllerConnection(cluster));
