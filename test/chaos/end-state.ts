@@ -1,4 +1,4 @@
-import { policyLabel } from '../../src/api/policy.ts';
+import { kind, policyLabel } from '../../src/api/policy.ts';
 import { desiredObjects } from '../../src/controller/desired.ts';
 import { requestedJobName } from '../../src/controller/names.ts';
 import { parsePolicy, parseStatus, resources } from '../../src/controller/objects.ts';
@@ -8,6 +8,25 @@ import { applyWouldChange } from '../../src/kubernetes/equality.ts';
 import { type KubernetesObject, keyOf, type Resource } from '../../src/kubernetes/types.ts';
 import { runnerImage } from '../support/controller.ts';
 
+const placed = [
+  resources.cronJobs,
+  resources.serviceAccounts,
+  resources.roles,
+  resources.roleBindings,
+] as Resource<KubernetesObject>[];
+
+/** Whether something is left of policies that are gone, which the garbage collector has to remove before a policy of that name can be right. */
+export async function formerRemain(admin: Client): Promise<boolean> {
+  const { items: policies } = await admin.list(resources.policies);
+  const uids = new Set(policies.map(({ metadata }) => metadata.uid));
+  for (const resource of [...placed, resources.jobs as Resource<KubernetesObject>]) {
+    const { items } = await admin.list(resource, { labelSelector: policyLabel });
+    const owners = items.flatMap(({ metadata }) => metadata.ownerReferences ?? []);
+    if (owners.some((owner) => owner.kind === kind && !uids.has(owner.uid))) return true;
+  }
+  return false;
+}
+
 /**
  * How what exists differs from what the policies ask for, each difference in words: CronJobs, accounts and rights, Jobs of
  * runs that were asked for (`requested`: policy → value), statuses. Nothing may be missing, wrong or there twice.
@@ -15,12 +34,7 @@ import { runnerImage } from '../support/controller.ts';
 export async function differences(admin: Client, requested: ReadonlyMap<string, string>): Promise<string[]> {
   const { items: policies } = await admin.list(resources.policies);
   const found: string[] = [];
-  const wanted = new Map<Resource<KubernetesObject>, Map<string, KubernetesObject>>(
-    [resources.cronJobs, resources.serviceAccounts, resources.roles, resources.roleBindings].map((resource) => [
-      resource as Resource<KubernetesObject>,
-      new Map(),
-    ]),
-  );
+  const wanted = new Map(placed.map((resource) => [resource, new Map<string, KubernetesObject>()]));
   const jobs = new Set<string>();
   for (const stored of policies) {
     const key = keyOf(stored.metadata);

@@ -3,13 +3,15 @@ import { parseArgs } from 'node:util';
 import { markdownTable, short } from '../bench/markdown.ts';
 import { say } from '../bench/progress.ts';
 import { startBenchCluster } from '../bench-controller/cluster.ts';
-import { differences } from './end-state.ts';
+import { differences, formerRemain } from './end-state.ts';
 import { faults } from './faults.ts';
 import { startFaultyProxy } from './faulty-proxy.ts';
 import { World } from './world.ts';
 
-/** After a fault everything is right within this time, but for what Kubernetes itself still has to clean up. */
+/** After a fault everything is right within this time, counted from when Kubernetes itself has cleaned up. */
 const patienceSeconds = 120;
+/** How long that may take: its garbage collector looks for kinds every 30 s, and waits ever longer for one it does not know. */
+const collectorPatienceSeconds = 600;
 /** And stays so for this long. */
 const calmSeconds = 30;
 
@@ -21,25 +23,33 @@ async function main(): Promise<boolean> {
   const proxy = await startFaultyProxy(cluster.connection);
   const world = new World(cluster, proxy, Number(values.policies));
   const rows: string[][] = [
-    ['fault', 'right after: s', 'differences after 30 s of calm', 'unhandled rejections', 'controllers started anew'],
+    [
+      'fault',
+      'garbage collected after: s',
+      'right after: s',
+      'differences after 30 s of calm',
+      'unhandled rejections',
+      'controllers started anew',
+    ],
   ];
   let allRight = true;
   try {
     await world.applyAll();
     await world.startController();
-    if ((await settled(cluster.admin, world)) >= patienceSeconds)
+    if ((await settled(cluster.admin, world)).seconds >= patienceSeconds)
       throw new Error(world.warnings.slice(0, 5).join('\n'));
     for (const fault of faults.filter(({ name }) => name.includes(values.only))) {
       say(fault.name);
       const [before, restarts] = [world.warnings.length, world.restarts];
       await fault.happen(world);
-      const seconds = await settled(cluster.admin, world);
+      const { collectedSeconds, seconds } = await settled(cluster.admin, world);
       await sleep(calmSeconds * 1000);
       const left = await differences(cluster.admin, world.requested);
       const unhandled = world.warnings.slice(before).filter((line) => !line.startsWith('{'));
       for (const line of [...left, ...unhandled]) say(`  ${line}`);
       rows.push([
         fault.name,
+        short(collectedSeconds),
         short(seconds),
         String(left.length),
         String(unhandled.length),
@@ -56,12 +66,23 @@ async function main(): Promise<boolean> {
   return allRight;
 }
 
-/** Seconds until nothing differs any more; as many as the patience where something still does. */
-async function settled(admin: Parameters<typeof differences>[0], world: World): Promise<number> {
+/**
+ * Seconds until nothing differs any more, or until patience ends, and until nothing was left of policies that are gone: 0
+ * where nothing was. A controller can do no more than wait for that.
+ */
+async function settled(
+  admin: Parameters<typeof differences>[0],
+  world: World,
+): Promise<{ collectedSeconds: number; seconds: number }> {
   const started = performance.now();
   const seconds = () => (performance.now() - started) / 1000;
-  while ((await differences(admin, world.requested)).length > 0 && seconds() < patienceSeconds) await sleep(250);
-  return seconds();
+  let collectedSeconds = 0;
+  while ((await differences(admin, world.requested)).length > 0) {
+    if (seconds() < collectorPatienceSeconds && (await formerRemain(admin))) collectedSeconds = seconds();
+    if (seconds() - collectedSeconds >= patienceSeconds) break;
+    await sleep(250);
+  }
+  return { collectedSeconds, seconds: seconds() };
 }
 
 try {
