@@ -16,6 +16,8 @@ fi
 authority=${NODE_EXTRA_CA_CERTS:-$(npm config get cafile)}
 npmrc=$(mktemp)
 trap 'rm -f "$npmrc"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
 mounts=
 if [ -f "$authority" ] && [ "$engine" != docker ]; then
   echo "cafile=$authority" > "$npmrc"

@@ -40,18 +40,24 @@ test('after helm install a CronJob fires on its own schedule, and its Pod change
   });
 });
 
-test('an upgrade with two replicas keeps one at work', async () => {
+test('while an upgrade replaces both replicas, one is always available', async () => {
   const { runs, server } = lab;
-  await install(cluster, ['podAnnotations.upgraded=yes']);
-  const pods = await cluster.kubectl([
-    'get',
-    'pods',
-    '-n',
-    operatorNamespace,
-    '-o',
-    'jsonpath={.items[*].metadata.annotations}',
-  ]);
-  expect(pods.stdout.match(/"upgraded":"yes"/g)).toHaveLength(2);
+  const kubectl = async (...args: string[]) => (await cluster.kubectl([...args, '-n', operatorNamespace])).stdout;
+  const available: string[] = [];
+  let upgraded = false;
+  const upgrade = install(cluster, ['podAnnotations.upgraded=yes']).finally(() => {
+    upgraded = true;
+  });
+  while (!upgraded) {
+    const ready = '{.status.availableReplicas}';
+    available.push(await kubectl('get', 'deployment', 'retention-controller', '-o', `jsonpath=${ready}`));
+  }
+  await upgrade;
+  expect(available.filter((replicas) => !(Number(replicas) >= 1))).toEqual([]);
+  expect(available.length).toBeGreaterThan(3);
+  const annotations = await kubectl('get', 'pods', '-o', 'jsonpath={.items[*].metadata.annotations}');
+  expect(annotations.match(/"upgraded":"yes"/g)!.length).toBeGreaterThanOrEqual(2);
+
   const database = await server.createDatabase();
   await addConnection(database.pool);
   await runs.applySecret('upgraded-db', database.login);
@@ -59,21 +65,19 @@ test('an upgrade with two replicas keeps one at work', async () => {
   expect((await runs.runNow('upgraded')).run).toMatchObject({ result: 'Succeeded', rows: 1 });
 });
 
-test('the leader’s Pod deleted: the other one takes over', async () => {
+test('the leader’s Pod deleted: another one takes over', async () => {
   const { runs } = lab;
-  const lease = [
-    'get',
-    'lease',
-    'retention-controller',
-    '-n',
-    operatorNamespace,
-    '-o',
-    'jsonpath={.spec.holderIdentity}',
-  ];
-  const leader = (await cluster.kubectl(lease)).stdout.split('_')[0]!;
-  expect(leader).toMatch(/^retention-controller-/);
-  await cluster.kubectl(['delete', 'pod', leader, '-n', operatorNamespace, '--force', '--grace-period=0']);
+  const holder = async () => {
+    const lease = ['get', 'lease', 'retention-controller', '-n', operatorNamespace];
+    const { stdout } = await cluster.kubectl([...lease, '-o', 'jsonpath={.spec.holderIdentity}']);
+    return /^(retention-controller-.+)_/.exec(stdout)?.[1];
+  };
+  const leader = await eventually('a leader', holder);
+  await cluster.kubectl(['delete', 'pod', leader, '-n', operatorNamespace]);
+  await eventually('another leader', async () => {
+    const next = await holder();
+    return next !== undefined && next !== leader;
+  });
   await runs.applySecret('led-db', { uri: 'postgresql://nobody@database/none' });
   await runs.applyPolicy('led');
-  expect((await cluster.kubectl(lease)).stdout).not.toContain(leader);
 });

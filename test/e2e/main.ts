@@ -1,6 +1,7 @@
-import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { say } from '../bench/progress.ts';
+import { ChildProcesses, killChild } from '../support/child-processes.ts';
+import { diagnose } from './diagnose.ts';
 import { givenCluster } from './given-cluster.ts';
 import { whyNoNode } from './node/requirements.ts';
 import { type E2eCluster, startOwnCluster } from './own-cluster.ts';
@@ -9,21 +10,25 @@ import { type E2eCluster, startOwnCluster } from './own-cluster.ts';
 async function main(): Promise<number> {
   const cluster = await findCluster();
   if (!cluster) return 0;
+  // From here on there is something to take down; before, all goes with this process.
+  const interrupted = onInterruption();
   try {
-    const { kubeconfigPath, kubectlPath, image, machineAddress } = cluster;
-    const vitest = spawn(process.execPath, ['node_modules/vitest/vitest.mjs', 'run', '--config', config, ...filters], {
-      env: { ...process.env, E2E_CLUSTER: JSON.stringify({ kubeconfigPath, kubectlPath, image, machineAddress }) },
-      stdio: 'inherit',
-    });
-    const [code] = await once(vitest, 'exit');
-    return code ?? 1;
+    const code = await runTests(cluster, interrupted);
+    if (code !== 0 && !interrupted.aborted) await diagnose(cluster);
+    return code;
   } finally {
     await cluster.stop();
   }
 }
 
-const config = 'test/e2e/vitest.config.ts';
-const filters = process.argv.slice(2);
+/** Aborted by Ctrl-C and the like, with the exit code that a shell gives. */
+function onInterruption(): AbortSignal {
+  const interrupted = new AbortController();
+  for (const [signal, code] of Object.entries({ SIGINT: 130, SIGTERM: 143 })) {
+    process.on(signal, () => interrupted.abort(code));
+  }
+  return interrupted.signal;
+}
 
 async function findCluster(): Promise<E2eCluster | undefined> {
   if (process.env.KUBECONFIG) return givenCluster(process.env);
@@ -33,6 +38,23 @@ async function findCluster(): Promise<E2eCluster | undefined> {
   const how = 'Or give a cluster: KUBECONFIG, E2E_IMAGE and E2E_MACHINE_ADDRESS (see CONTRIBUTING.md).';
   process.stderr.write(`${line}\ne2e SKIPPED, nothing was tested: ${reason}.\n${how}\n${line}\n`);
   return undefined;
+}
+
+async function runTests(cluster: E2eCluster, interrupted: AbortSignal): Promise<number> {
+  const { kubeconfigPath, kubectlPath, image, machineAddress } = cluster;
+  const args = ['node_modules/vitest/vitest.mjs', 'run', '--config', 'test/e2e/vitest.config.ts'];
+  const children = new ChildProcesses();
+  try {
+    const vitest = children.spawn(process.execPath, [...args, ...process.argv.slice(2)], {
+      env: { ...process.env, E2E_CLUSTER: JSON.stringify({ kubeconfigPath, kubectlPath, image, machineAddress }) },
+      stdio: 'inherit',
+    });
+    interrupted.addEventListener('abort', () => void killChild(vitest));
+    const [code] = await once(vitest, 'exit');
+    return interrupted.aborted ? interrupted.reason : (code ?? 1);
+  } finally {
+    await children.close();
+  }
 }
 
 try {

@@ -1,4 +1,5 @@
-import { mkdtemp } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { ChildProcesses } from '../support/child-processes.ts';
 import type { Log } from '../support/kubernetes/binaries.ts';
 import { type ControlPlane, startControlPlane } from '../support/kubernetes/control-plane.ts';
@@ -42,8 +43,17 @@ export async function startOwnCluster(log: Log): Promise<E2eCluster> {
       },
     };
   } catch (error) {
+    await sayLogs(folder);
     await children.close();
     await plane?.stop();
     throw error;
+  }
+}
+
+/** The logs' ends, which are gone with the folder. */
+async function sayLogs(folder: string): Promise<void> {
+  for (const name of (await readdir(folder)).filter((file) => file.endsWith('.log'))) {
+    const log = await readFile(join(folder, name), 'utf8');
+    process.stderr.write(`\n# ${name}\n${log.split('\n').slice(-20).join('\n')}\n`);
   }
 }

@@ -17,7 +17,9 @@ while read -r verb pid; do
   esac
 done
 for group in $groups; do kill -9 "-$group" 2>/dev/null; done
-[ -z "$1" ] || rm -rf "$1"
+[ -z "$1" ] && exit
+# Processes that are dying may write once more.
+for attempt in 1 2 3 4 5; do rm -rf "$1" 2>/dev/null && break; sleep 0.2; done
 `;
 
 /**

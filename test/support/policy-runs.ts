@@ -7,10 +7,16 @@ import { eventually } from './eventually.ts';
 import type { Cluster } from './kubernetes/cluster.ts';
 import { Policies, policyManifest } from './policies.ts';
 
+/** On every namespace in which policies run for real, so that what an interrupted test leaves can be found. */
+export const testLabel = 'retention.agentdata.io/test';
+
 /** Namespaces with these labels take, without a warning, only Pods of the restricted standard. */
-export const restricted = Object.fromEntries(
-  ['enforce', 'audit', 'warn'].map((mode) => [`pod-security.kubernetes.io/${mode}`, 'restricted']),
-);
+export const restricted = {
+  [testLabel]: 'true',
+  ...Object.fromEntries(
+    ['enforce', 'audit', 'warn'].map((mode) => [`pod-security.kubernetes.io/${mode}`, 'restricted']),
+  ),
+};
 
 /** A run, and the policy's status once the controller has taken it in. */
 interface EndedRun {

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import type { KubeConfig } from '@kubernetes/client-node';
 import { runFieldManager } from '../../src/api/policy.ts';
 import { resources } from '../../src/controller/objects.ts';
@@ -6,8 +7,8 @@ import type { KubernetesObject, Resource } from '../../src/kubernetes/types.ts';
 
 /** A client with the rights of a token, and no more. */
 export function bearerClient(kubeConfig: KubeConfig, token: string): Client {
-  const { server, caData } = kubeConfig.getCurrentCluster()!;
-  const ca = Buffer.from(caData!, 'base64');
+  const { server, caData, caFile } = kubeConfig.getCurrentCluster()!;
+  const ca = caData ? Buffer.from(caData, 'base64') : readFileSync(caFile!);
   const headers = { authorization: `Bearer ${token}` };
   return new Client({ server, options: async () => ({ ca, headers }) });
 }

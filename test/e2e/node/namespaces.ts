@@ -23,11 +23,19 @@ export interface Namespaces {
   spawn(name: string, command: string, args: string[]): ChildProcess;
 }
 
+/** Starts a program in the folder; its output goes to `<name>.log` there. */
+export function spawnLogged(children: ChildProcesses, folder: string, name: string, command: string, args: string[]) {
+  const log = openSync(join(folder, `${name}.log`), 'a');
+  const child = children.spawn(command, args, { cwd: folder, stdio: ['ignore', log, log] });
+  closeSync(log);
+  return child;
+}
+
 /** Makes them, with a cable to this machine and forwarding. */
 export async function createNamespaces(children: ChildProcesses, folder: string): Promise<Namespaces> {
   // catatonit -P waits for ever, and for the children of others.
   const flags = ['--mount', '--net', '--pid', '--fork', '--kill-child', '--mount-proc'];
-  const first = children.spawn('unshare', [...flags, 'catatonit', '-P'], { stdio: 'ignore' });
+  const first = spawnLogged(children, folder, 'unshare', 'unshare', [...flags, 'catatonit', '-P']);
   const of = (name: string) => `/proc/${first.pid}/ns/${name}`;
   await eventually('the namespaces of the node', async () => entered(first, of));
   const enter = [`--net=${of('net')}`, `--mount=${of('mnt')}`, `--pid=${of('pid_for_children')}`, '--'];
@@ -35,12 +43,7 @@ export async function createNamespaces(children: ChildProcesses, folder: string)
     async run(command, args) {
       await run('nsenter', [...enter, command, ...args]);
     },
-    spawn(name, command, args) {
-      const log = openSync(join(folder, `${name}.log`), 'a');
-      const child = children.spawn('nsenter', [...enter, command, ...args], { stdio: ['ignore', log, log] });
-      closeSync(log);
-      return child;
-    },
+    spawn: (name, command, args) => spawnLogged(children, folder, name, 'nsenter', [...enter, command, ...args]),
   };
   await connect(String(first.pid), namespaces);
   return namespaces;

@@ -5,7 +5,7 @@ import { eventually } from '../../support/eventually.ts';
 import { findNodeBinaries, type Log } from '../../support/kubernetes/binaries.ts';
 import type { ControlPlane } from '../../support/kubernetes/control-plane.ts';
 import { dnsAddress, dnsPort, podNetwork, writeConfiguration } from './config.ts';
-import { machineAddress, type Namespaces, nodeAddress } from './namespaces.ts';
+import { machineAddress, type Namespaces, nodeAddress, spawnLogged } from './namespaces.ts';
 
 const nodeName = 'node1';
 
@@ -28,7 +28,7 @@ export async function startNode(options: NodeOptions): Promise<void> {
   await writeCredentials(plane, folder);
   const file = (name: string) => join(folder, name);
   const here = (name: 'kube-scheduler' | 'coredns', args: string[]) =>
-    children.spawn(binaries[name], args, { cwd: folder, stdio: 'ignore' });
+    spawnLogged(children, folder, name, binaries[name], args);
 
   namespaces.spawn('containerd', 'containerd', ['--config', file('containerd.toml')]);
   const ctr = (args: string[]) => namespaces.run('ctr', ['--address', file('containerd.sock'), ...args]);
