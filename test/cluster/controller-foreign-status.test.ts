@@ -27,7 +27,39 @@ function overwrite(name: string, fieldManager: string, status: object) {
   return client.apply(resources.policies, { metadata: { namespace, name }, status }, options);
 }
 
+const condition = (type: string, fields: object = {}) => ({
+  type,
+  status: 'True',
+  reason: 'Foreign',
+  message: 'not the controller’s',
+  lastTransitionTime: '2026-03-01T03:00:00Z',
+  ...fields,
+});
+
 describe('a status that somebody else wrote', () => {
+  it('as a run of a job that the policy does not have, into the controller’s conditions, is taken back', async () => {
+    await policies.apply('p');
+    await policies.settled('p', 'Ready', 'True');
+    const manager = runFieldManager('gone');
+    await overwrite('p', manager, { conditions: [condition('Ready', { status: 'False' })] });
+    await policies.statusOf('p', 'the other manager to be gone', ({ conditions }, { metadata }) => {
+      const ready = conditions?.find(({ type }) => type === 'Ready');
+      return ready?.reason === 'Scheduled' && !metadata.managedFields?.some((entry) => entry.manager === manager);
+    });
+  });
+
+  it('into a condition does not keep that from going when it holds no longer', async () => {
+    await policies.apply('p', { schedule: '61 * * * *' });
+    await policies.settled('p', 'Stalled', 'True');
+    await overwrite('p', 'somebody', { conditions: [condition('Stalled')] });
+    await policies.statusOf('p', 'the controller’s words to be back', (status) =>
+      conditionOf(status, 'Stalled')?.message.includes('61'),
+    );
+    await policies.apply('p', { schedule: '1 * * * *' });
+    const status = await policies.settled('p', 'Ready', 'True');
+    expect(conditionOf(status, 'Stalled')).toBeUndefined();
+  });
+
   it('with a run whose end is no time does not keep the controller from writing its own', async () => {
     await policies.apply('p');
     await policies.settled('p', 'Ready', 'True');
