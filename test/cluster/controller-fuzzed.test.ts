@@ -10,7 +10,8 @@ import { useCluster } from '../support/kubernetes/cluster.ts';
 
 const cluster = useCluster();
 
-it('each of 300 fuzzed policies is rejected, or becomes Ready or Stalled; the controller goes on', async () => {
+// Longer than what it waits for in vain where something is wrong, so that it tells what.
+it('each of 200 fuzzed policies is rejected, or becomes Ready or Stalled; the controller goes on', async () => {
   await installOperator(cluster);
   const { kubeconfigPath, kubeConfig } = cluster;
   const plane = { kubeconfigPath, server: kubeConfig.getCurrentCluster()!.server };
@@ -22,10 +23,10 @@ it('each of 300 fuzzed policies is rejected, or becomes Ready or Stalled; the co
     namespaces: [await cluster.createNamespace(), await cluster.createNamespace()],
     definition: parse(await readFile('crds/retentionpolicies.yaml', 'utf8')),
   });
-  await campaign.round(20_261_124, 300);
+  await campaign.round(20_261_124, 200);
   await campaign.end();
   expect(campaign.failures).toEqual([]);
   // It would show nothing if all were rejected.
   expect([...campaign.tallies.keys()]).toEqual(expect.arrayContaining([...sources, 'new spec', 'status overwritten']));
   for (const { ready, stalled } of campaign.tallies.values()) expect(Math.min(ready, stalled)).toBeGreaterThan(0);
-});
+}, 400_000);
