@@ -1,5 +1,5 @@
 # Every target installs what it needs from the lock file; nothing else is set up by hand.
-.PHONY: install check test demo bench torture mutants generate image image-start bench-controller chaos e2e
+.PHONY: install check test demo bench torture mutants generate image image-start bench-controller chaos fuzz e2e
 
 install: node_modules/.package-lock.json
 
@@ -37,6 +37,10 @@ bench-controller: install
 # Faults, with 500 policies; ONLY chooses by a part of the name.
 chaos: install
 	npm run -s chaos -- $(if $(ONLY),--only "$(ONLY)") $(if $(POLICIES),--policies $(POLICIES))
+
+# Policies drawn at random; COUNT (10000 without it) and SEED choose.
+fuzz: install
+	npm run -s fuzz -- $(if $(COUNT),--count $(COUNT)) $(if $(SEED),--seed $(SEED))
 
 # By docker, podman or buildah; IMAGE, NODE_IMAGE and BUILD_OPTIONS: see build/image.sh.
 image:

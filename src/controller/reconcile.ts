@@ -1,6 +1,5 @@
 import { policyLabel } from '../api/policy.ts';
 import type { Client } from '../kubernetes/client.ts';
-import { applyWouldChange } from '../kubernetes/equality.ts';
 import type { EventRecorder } from '../kubernetes/events.ts';
 import type { Informer } from '../kubernetes/informer.ts';
 import type { Logger } from '../kubernetes/logger.ts';
@@ -19,21 +18,21 @@ import {
   parseStatus,
   type Role,
   type RoleBinding,
-  resources,
   type ServiceAccount,
   type StoredPolicy,
 } from './objects.ts';
 import { deleteOutdated } from './outdated-jobs.ts';
 import { secretKey } from './overlap.ts';
 import { OwnWrites } from './own-writes.ts';
-import { fieldManager, type PlaceContext } from './place.ts';
+import type { PlaceContext } from './place.ts';
 import { placement } from './placement.ts';
 import { jobOf, type RunnerImage } from './pod.ts';
 import { jobNames, policyStatus } from './policy-status.ts';
 import { Refusals } from './refusals.ts';
-import { eventsOf, forgetJobs, reportForRuns } from './report.ts';
+import { eventsOf, reportForRuns } from './report.ts';
 import { ageOf, podGraceMs, requeueAfterMs } from './requeue.ts';
 import { handleRequest } from './run-now.ts';
+import { writeStatus } from './status-writes.ts';
 
 /** What the controller watches: the policies, indexed by `secretKey`, and what carries our label, Jobs and Pods and CronJobs indexed by `policyKey`. */
 interface Caches {
@@ -100,7 +99,6 @@ export class Reconciler {
     );
     const jobs = left.filter((job) => names.includes(jobOf(job) ?? ''));
     stored = await reportForRuns(client, stored, jobs, names);
-    if (policy && !placed.retrying) stored = await forgetJobs(client, stored, names);
     if (!sameSpec(stored, before)) {
       // Changed meanwhile: nothing may be done, or said, of the new spec for what the old one was found to be.
       this.#ownWrites.record(stored);
@@ -123,7 +121,8 @@ export class Reconciler {
       lastHandledRunRequest: request?.handled ?? lastHandled,
       now: now(),
     });
-    await this.#writeStatus(stored, status);
+    const written = await writeStatus(client, stored, status, policy && !placed.retrying ? names : undefined);
+    if (written !== stored) this.#ownWrites.record(written);
     request?.announce();
     for (const { type, reason, message } of announcements(statusBefore, status)) {
       this.#options.events.record(stored, type, reason, message);
@@ -195,14 +194,6 @@ export class Reconciler {
       if (message) found.push({ job: jobOf(job)!, message });
     }
     return found;
-  }
-
-  async #writeStatus(stored: StoredPolicy, status: object): Promise<void> {
-    const { namespace, name, uid } = stored.metadata;
-    const desired = { metadata: { namespace, name, uid }, status };
-    if (!applyWouldChange(desired, stored, { fieldManager, subresource: 'status' })) return;
-    const options = { fieldManager, force: true, subresource: 'status' } as const;
-    this.#ownWrites.record(await this.#options.client.apply(resources.policies, desired, options));
   }
 }
 

@@ -84,9 +84,10 @@ export async function forgetJobs(client: Client, stored: StoredPolicy, names: st
   const kept = new Set(names.map(runFieldManager));
   if (names.includes(statisticsJob)) kept.add(statisticsFieldManager);
   let policy = stored;
-  for (const { manager = '', subresource } of stored.metadata.managedFields ?? []) {
+  for (const { manager = '', operation, subresource } of stored.metadata.managedFields ?? []) {
     const ofRuns = manager.startsWith(runFieldManager('')) || manager === statisticsFieldManager;
-    if (subresource !== 'status' || !ofRuns || kept.has(manager)) continue;
+    // What an update has written would stay, and be written at every reconcile anew.
+    if (operation !== 'Apply' || subresource !== 'status' || !ofRuns || kept.has(manager)) continue;
     policy = await applyAs(client, policy, manager, undefined);
   }
   return policy;

@@ -165,11 +165,12 @@ export class Client {
     resource: Resource<T>,
     ref: ObjectRef,
     patch: object,
-    options: RequestOptions & { fieldManager: string },
+    options: RequestOptions & { fieldManager: string; subresource?: 'status' },
   ): Promise<T> {
+    const path = pathOf(resource, ref, options.subresource);
     const query = { fieldManager: options.fieldManager };
     const contentType = 'application/merge-patch+json';
-    const request: HttpRequest = { method: 'PATCH', path: pathOf(resource, ref), query, contentType, body: patch };
+    const request: HttpRequest = { method: 'PATCH', path, query, contentType, body: patch };
     return this.#write('patch', resource, request, options);
   }
 

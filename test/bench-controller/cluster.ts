@@ -11,7 +11,8 @@ import { type ControlPlane, startControlPlane } from '../support/kubernetes/cont
 import { silent } from '../support/log.ts';
 import { policyManifest } from '../support/policies.ts';
 
-const namespaces = 10;
+/** Where the policies are. */
+export const namespaces = Array.from({ length: 10 }, (_, number) => `bench-${number}`);
 
 /** A control plane with the operator installed, and nothing else running on it. */
 export interface BenchCluster {
@@ -25,7 +26,7 @@ export async function startBenchCluster(): Promise<BenchCluster> {
   const plane = await startControlPlane({ log: say });
   const core = plane.kubeConfig.makeApiClient(CoreV1Api);
   await installOperator(plane);
-  for (let i = 0; i < namespaces; i++) await core.createNamespace({ body: { metadata: { name: `bench-${i}` } } });
+  for (const name of namespaces) await core.createNamespace({ body: { metadata: { name } } });
   const admin = new Client(connectionFromKubeconfig(plane.kubeconfigPath));
   return { plane, admin, connection: await controllerConnection({ core, kubeconfigPath: plane.kubeconfigPath }) };
 }
@@ -37,7 +38,7 @@ export async function applyPolicies(admin: Client, from: number, to: number): Pr
   const work = async () => {
     while (next < to) {
       const number = next++;
-      const { metadata, ...manifest } = policyManifest(`bench-${number % namespaces}`, `policy-${number}`, {
+      const { metadata, ...manifest } = policyManifest(namespaces[number % namespaces.length]!, `policy-${number}`, {
         database: { secretRef: { name: `db-${number}` } },
         schedule: '17 3 * * *',
       });

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
+import type { Connection } from '../../src/kubernetes/connection.ts';
 import { watchMemory } from '../bench/memory.ts';
 import { runnerImage } from '../support/controller.ts';
 import type { BenchCluster } from './cluster.ts';
@@ -31,7 +32,7 @@ interface ControllerSettings {
 }
 
 export async function startControllerProcess(
-  { plane, connection }: BenchCluster,
+  { plane, connection }: { plane: Pick<BenchCluster['plane'], 'server' | 'kubeconfigPath'>; connection: Connection },
   { server = plane.server, nodeFlags = [], env = {} }: ControllerSettings = {},
 ): Promise<ControllerProcess> {
   const { ca, headers } = await connection.options();
@@ -84,7 +85,8 @@ export async function startControllerProcess(
     startedAt,
     async metric(name) {
       const text = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
-      const values = [...text.matchAll(new RegExp(`^${name}(?:{.*})? (\\S+)$`, 'gm'))].map(([, value]) =>
+      // A label may hold U+2028, which no dot matches.
+      const values = [...text.matchAll(new RegExp(`^${name}(?:{[^\n]*})? (\\S+)$`, 'gm'))].map(([, value]) =>
         Number(value),
       );
       return values.reduce((sum, value) => sum + value, 0);

@@ -1,0 +1,32 @@
+import { readFile } from 'node:fs/promises';
+import { expect, it, onTestFinished } from 'vitest';
+import { parse } from 'yaml';
+import { connectionFromKubeconfig } from '../../src/kubernetes/connection-from-kubeconfig.ts';
+import { startControllerProcess } from '../bench-controller/controller-process.ts';
+import { Campaign } from '../fuzz/campaign.ts';
+import { sources } from '../fuzz/requests.ts';
+import { controllerConnection, installOperator } from '../support/controller.ts';
+import { useCluster } from '../support/kubernetes/cluster.ts';
+
+const cluster = useCluster();
+
+// Longer than what it waits for in vain where something is wrong, so that it tells what.
+it('each of 200 fuzzed policies is rejected, or becomes Ready or Stalled; the controller goes on', async () => {
+  await installOperator(cluster);
+  const { kubeconfigPath, kubeConfig } = cluster;
+  const plane = { kubeconfigPath, server: kubeConfig.getCurrentCluster()!.server };
+  const controller = await startControllerProcess({ plane, connection: await controllerConnection(cluster) });
+  onTestFinished(() => controller.kill());
+  const campaign = new Campaign({
+    connection: connectionFromKubeconfig(kubeconfigPath),
+    controller,
+    namespaces: [await cluster.createNamespace(), await cluster.createNamespace()],
+    definition: parse(await readFile('crds/retentionpolicies.yaml', 'utf8')),
+  });
+  await campaign.round(20_261_124, 200);
+  await campaign.end();
+  expect(campaign.failures).toEqual([]);
+  // It would show nothing if all were rejected.
+  expect([...campaign.tallies.keys()]).toEqual(expect.arrayContaining([...sources, 'new spec', 'status overwritten']));
+  for (const { ready, stalled } of campaign.tallies.values()) expect(Math.min(ready, stalled)).toBeGreaterThan(0);
+}, 400_000);
