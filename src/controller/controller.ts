@@ -61,7 +61,11 @@ export async function runController(options: ControllerOptions): Promise<void> {
     log,
   });
   const stop = AbortSignal.any([signal, leadership.lost]);
-  const metrics = new RuntimeMetrics({ depth: () => queue.depth, leading: () => leadership.leading });
+  const metrics = new RuntimeMetrics({
+    depth: () => queue.depth,
+    leading: () => leadership.leading,
+    watches: () => informers,
+  });
   const queue = new WorkQueue(log, undefined, metrics);
   const client = new Client(connection, {
     signal: AbortSignal.any([abortedLater(signal, stopGraceMs), leadership.lost]),

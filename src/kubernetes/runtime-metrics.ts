@@ -16,7 +16,7 @@ export class RuntimeMetrics implements QueueObserver {
   readonly #restarts: Counter<'kind'>;
 
   /** `state` is asked at each scrape. */
-  constructor(state: { depth(): number; leading(): boolean }) {
+  constructor(state: { depth(): number; leading(): boolean; watches(): { kind: string; failures: number }[] }) {
     const registers = [this.registry];
     collectDefaultMetrics({ register: this.registry });
     this.#reconciles = new Counter({
@@ -50,6 +50,17 @@ export class RuntimeMetrics implements QueueObserver {
       help: 'Lists and watches that failed and were begun again.',
       labelNames: ['kind'],
       registers,
+    });
+    new Gauge({
+      name: `${prefix}_watch_failures`,
+      help: 'Failures in a row of the list and watch of a kind, 0 where it is well.',
+      labelNames: ['kind'],
+      registers,
+      collect() {
+        const worst = new Map<string, number>();
+        for (const { kind, failures } of state.watches()) worst.set(kind, Math.max(failures, worst.get(kind) ?? 0));
+        for (const [kind, failures] of worst) this.set({ kind }, failures);
+      },
     });
     new Gauge({
       name: `${prefix}_queue_depth`,

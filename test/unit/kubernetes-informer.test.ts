@@ -216,6 +216,32 @@ describe('informer', () => {
     expect(waits).toEqual([0, expect.toSatisfy((ms) => ms >= 5), expect.toSatisfy((ms) => ms >= 10)]);
   });
 
+  it('does not wait longer and longer where something cuts quiet watches that had lived for a while', async () => {
+    const { informer, lines } = start({ wellMs: 50 });
+    const waits = () => lines.flatMap(({ details }) => ('waitMs' in details ? [details.waitMs as number] : []));
+    for (let cut = 1; cut <= 4; cut++) {
+      await watching();
+      const opened = Date.now();
+      await vi.waitFor(() => expect(Date.now() - opened).toBeGreaterThan(60), soon);
+      server.disturbWatches((response) => response.destroy());
+      await vi.waitFor(() => expect(waits()).toHaveLength(cut), soon);
+      expect(informer.failures).toBe(1);
+    }
+    for (const wait of waits()) expect(wait).toBeLessThanOrEqual(5);
+    expect(lines.filter(({ level }) => level !== 'debug')).toEqual([]);
+  });
+
+  it('counts its failures in a row, and none once a watch says something', async () => {
+    server.next('list', ...Array.from({ length: 3 }, () => refusal(403, 'Forbidden', 'no')));
+    const { informer } = start({ onRestart: () => seen.push(informer.failures) });
+    const seen: number[] = [];
+    await watching();
+    expect(seen).toEqual([0, 1, 2]);
+    server.put('x/a', '1');
+    await vi.waitFor(() => expect(changes).toEqual(['- → x/a=1']), soon);
+    expect(informer.failures).toBe(0);
+  });
+
   const unknownKind: Answer = (_, response) => response.writeHead(404).end('404 page not found\n');
 
   it('forgets its objects when the API server does not know the kind any more, and finds those there are when it does', async () => {

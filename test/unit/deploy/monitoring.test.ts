@@ -50,7 +50,11 @@ const rules = prometheusRuleSchema
   .spec.groups.flatMap((group) => group.rules);
 
 test('docs/metrics.md lists what the controller exports, by type and labels', async () => {
-  const { registry } = new RuntimeMetrics({ depth: () => 0, leading: () => true });
+  const { registry } = new RuntimeMetrics({
+    depth: () => 0,
+    leading: () => true,
+    watches: () => [{ kind: 'CronJob', failures: 0 }],
+  });
   registerPolicyMetrics(registry, () => []);
   const exported = (await registry.getMetricsAsJSON())
     .map(({ name, type }) => [name, type as unknown as string] as const)
