@@ -11,7 +11,7 @@ RUN npm run -s build
 RUN sh build/root.sh /root-of-image
 
 FROM scratch
-ARG VERSION=0.1.0
+ARG VERSION=unknown
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="retention-operator" \
       org.opencontainers.image.description="Data retention for PostgreSQL on Kubernetes" \

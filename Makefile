@@ -48,7 +48,7 @@ image:
 
 # How long the program takes in a container of that image until its first SQL; ENGINE is docker or podman.
 image-start: install
-	npm run -s image-start -- $(or $(ENGINE),docker) $(or $(IMAGE),retention-operator:dev)
+	npm run -s image-start -- $(or $(ENGINE),docker) $(or $(IMAGE),retention-operator:$(shell node -p "require('./package.json').version"))
 
 # Helm, controller and runs on a real node with a real kubelet: one brought up here (Debian, root; E2E_INSTALL=yes installs
 # what it needs by apt-get), or KUBECONFIG's. Without either it says so, and passes.

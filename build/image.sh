@@ -3,7 +3,9 @@
 # BUILD_OPTIONS go to the engine as they are. ARCHIVE is a file for the image, as `docker load` and `ctr images import` read.
 set -eu
 cd "$(dirname "$0")/.."
-image=${IMAGE:-retention-operator:dev}
+# The tag that the chart and deploy/base ask for.
+version=$(sed -n 's/^  "version": "\(.*\)",\{0,1\}$/\1/p' package.json)
+image=${IMAGE:-retention-operator:$version}
 for engine in docker podman buildah; do
   if command -v "$engine" > /dev/null && "$engine" info > /dev/null 2>&1; then break; fi
   engine=
@@ -25,7 +27,8 @@ if [ -f "$authority" ] && [ "$engine" != docker ]; then
 fi
 # shellcheck disable=SC2086 # options are several words
 "$engine" build --network host $mounts ${NODE_IMAGE:+--build-arg "NODE_IMAGE=$NODE_IMAGE"} \
-  --build-arg "REVISION=$(git rev-parse HEAD 2> /dev/null || echo unknown)" \
+  --build-arg "VERSION=$version" \
+  --build-arg "REVISION=$(git describe --always --dirty --abbrev=40 --exclude='*' 2> /dev/null || echo unknown)" \
   ${BUILD_OPTIONS:-} --tag "$image" .
 echo "$image, built with $engine"
 if [ -n "${ARCHIVE:-}" ]; then

@@ -20,9 +20,15 @@ test.each<[string, () => string]>([
   expect(checkedIn === generated(), `${file} is stale: run \`npm run generate\` and commit it`).toBe(true);
 });
 
-test('the chart has the version of the program', () => {
+test('the chart, kustomize and the documentation have the version of the program', () => {
   const { version } = JSON.parse(read('package.json')) as { version: string };
   expect(parse(read('deploy/chart/Chart.yaml'))).toMatchObject({ version, appVersion: version });
+  expect(JSON.parse(read('package-lock.json'))).toMatchObject({ version });
+  expect(parse(read('deploy/samples/kustomize/kustomization.yaml'))).toMatchObject({ images: [{ newTag: version }] });
+  for (const file of ['deploy/base/deployment.yaml', 'README.md', 'docs/install.md']) {
+    const tags = [...read(file).matchAll(/retention-operator:([\w.-]+)/g)].map(([, tag]) => tag);
+    expect(new Set(tags), file).toEqual(new Set([version]));
+  }
 });
 
 test('a value of the chart that nothing describes is an error, and a manifest that Helm would change too', () => {
