@@ -1,6 +1,6 @@
 #!/bin/sh
-# Lays out the root file system of the image in a folder: Node with its libraries, the program, and what every program
-# expects to find in /etc. Runs in the Dockerfile's first stage, in /app, after the build.
+# Lays out the root file system of the image in a folder: Node with its libraries, the program, what every program
+# expects to find in /etc, and what scanners look for. Runs in the Dockerfile's first stage, in /app, after the build.
 set -eu
 root=$1
 node=$(echo /app/node_modules/node-linux-*/bin/node)
@@ -21,15 +21,20 @@ echo 'hosts: files dns' > "$root/etc/nsswitch.conf"
 mv dist/* .
 export NODE_COMPILE_CACHE=/app/cache
 "$node" --max-semi-space-size=2 build/warm.js
-cp -r ./*.js cache "$root/app"
+# Scanners look for *.cdx.json everywhere.
+cp -r ./*.js ./*.cdx.json cache "$root/app"
 # Node names the folder of its cache after the user, who is another one in the image.
 for made in "$root"/app/cache/*-"$(id -u)"; do mv "$made" "${made%-*}-65532"; done
 # Under whose terms all this is.
 mkdir "$root/licenses"
-for package in node_modules/*/LICEN[CS]E* node_modules/@*/*/LICEN[CS]E*; do
-  if [ -f "$package" ]; then (echo "== $package"; cat "$package"; echo) >> "$root/licenses/packages"; fi
-done
+cp licenses "$root/licenses/packages"
 cp LICENSE "$root/licenses/retention-operator"
 cp "$(dirname "$node")/../LICENSE" "$root/licenses/node"
-for package in libc6 libgcc-s1 libstdc++6; do cp -L "/usr/share/doc/$package/copyright" "$root/licenses/$package"; done
+# Which Debian packages it has, where scanners look in images without a package manager.
+cp -L /etc/os-release "$root/etc/os-release"
+mkdir -p "$root/var/lib/dpkg/status.d"
+for package in libc6 libgcc-s1 libstdc++6; do
+  cp -L "/usr/share/doc/$package/copyright" "$root/licenses/$package"
+  dpkg -s "$package" > "$root/var/lib/dpkg/status.d/$package"
+done
 chmod -R a+rX "$root"
