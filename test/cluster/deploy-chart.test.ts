@@ -127,6 +127,36 @@ describe('the controller', () => {
   });
 });
 
+test('a label that several values set has the most special one’s', async () => {
+  const set = {
+    commonLabels: { release: 'a', grafana_dashboard: '0', 'rbac.authorization.k8s.io/aggregate-to-view': 'false' },
+    'metrics.serviceMonitor.labels': { release: 'b' },
+    'metrics.prometheusRule.labels': { release: 'c' },
+  };
+  const objects = manifests(await template([...everything, ...values(set)]));
+  const labelsOf = (name: string) => objects.find((object) => nameOf(object) === name)?.metadata.labels;
+  expect(labelsOf(`Service ${namespace}/retention-controller`)).toMatchObject({ release: 'a' });
+  expect(labelsOf(`ServiceMonitor ${namespace}/retention-controller`)).toMatchObject({ release: 'b' });
+  expect(labelsOf(`PrometheusRule ${namespace}/retention-operator`)).toMatchObject({ release: 'c' });
+  const dashboard = labelsOf(`ConfigMap ${namespace}/retention-operator-dashboard`);
+  expect(dashboard).toMatchObject({ release: 'a', grafana_dashboard: '1' });
+  const view = labelsOf('ClusterRole retentionpolicies-view');
+  expect(view).toMatchObject({ release: 'a', 'rbac.authorization.k8s.io/aggregate-to-view': 'true' });
+});
+
+test('names that look like numbers stay names', async () => {
+  const args = values({ priorityClassName: '1000', 'controller.namespaces': ['2024'] });
+  expect((await podTemplate(args)).spec).toMatchObject({ priorityClassName: '1000' });
+  const names = namesOf(await template([...args, '--set=networkPolicy.enabled=true']));
+  expect(names).toEqual(
+    expect.arrayContaining([
+      'Role 2024/retention-controller',
+      'RoleBinding 2024/retention-controller',
+      'NetworkPolicy 2024/retention-runner',
+    ]),
+  );
+});
+
 test('a list of namespaces makes Roles there, and nothing that reaches further', async () => {
   const args = values({ 'controller.namespaces': ['a', 'b'], 'crds.enabled': false, 'admissionPolicy.enabled': false });
   const names = namesOf(await template([...args, '--set=networkPolicy.enabled=true']));

@@ -9,6 +9,11 @@
 ) .Values.commonLabels) }}
 {{- end }}
 
+{{/* These, and more special ones that win over them: a key in both must not be written twice. */}}
+{{- define "retention.labelsAnd" -}}
+{{- toYaml (merge (dict) .and (fromYaml (include "retention.labels" .root))) }}
+{{- end }}
+
 {{/* Tells the controller's Pods from the runners', which carry the same name. */}}
 {{- define "retention.selector" -}}
 app.kubernetes.io/name: retention-operator

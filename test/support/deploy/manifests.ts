@@ -13,9 +13,10 @@ const manifestSchema = z.looseObject({
 });
 export type Manifest = z.output<typeof manifestSchema>;
 
-/** The objects of a file or of what helm and kustomize print. */
+/** The objects of a file or of what helm and kustomize print; YAML with an error, such as a key written twice, is refused. */
 export function manifests(text: string): Manifest[] {
   return parseAllDocuments(text).flatMap((document) => {
+    if (document.errors[0]) throw document.errors[0];
     const value: unknown = document.toJS();
     return value === null || value === undefined ? [] : [manifestSchema.parse(value)];
   });
