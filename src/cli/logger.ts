@@ -2,7 +2,7 @@ import { pino } from 'pino';
 import { ConfigurationError } from '../database/config.ts';
 import type { Logger } from '../kubernetes/logger.ts';
 
-const levels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'];
+export const levels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'];
 
 /**
  * JSON lines on stderr, so that stdout holds results alone; LOG_LEVEL sets the level (default info).

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, it, test } from 'vitest';
 import { parse, stringify } from 'yaml';
+import { levels } from '../../src/cli/logger.ts';
 import { kustomizeFiles } from '../support/deploy/generated.ts';
 import { chart, helm, namespace, template } from '../support/deploy/helm.ts';
 import { type Manifest, manifests, nameOf, namesOf } from '../support/deploy/manifests.ts';
@@ -56,6 +57,13 @@ test('kustomize’s components, too, are what Helm makes of it', async () => {
   expect(comparable(sample.map((object) => stringify(object)).join('---\n'))).toEqual(comparable(chartObjects));
 });
 
+const spread = {
+  maxSkew: 1,
+  topologyKey: 'topology.kubernetes.io/zone',
+  whenUnsatisfiable: 'ScheduleAnyway',
+  labelSelector: { matchLabels: { 'app.kubernetes.io/component': 'controller' } },
+};
+
 interface PodSpec {
   containers: { image: string; args: string[]; env: { name: string; value?: string }[] }[];
 }
@@ -84,10 +92,16 @@ describe('the controller', () => {
       RETENTION_RUNNER_IMAGE_PULL_POLICY: 'IfNotPresent',
       RETENTION_LEASE_NAMESPACE: undefined,
       RETENTION_PORT: '8080',
+      LOG_LEVEL: 'info',
     });
     expect((await podTemplate()).spec.containers[0]!.args).toEqual(['controller']);
     const namespaces = values({ 'controller.namespaces': ['a', 'b'] });
     expect(await environment(namespaces)).toMatchObject({ RETENTION_NAMESPACES: 'a,b' });
+    const more = values({
+      'controller.logLevel': 'debug',
+      'controller.extraEnv': [{ name: 'HTTPS_PROXY', value: 'http://proxy:3128' }],
+    });
+    expect(await environment(more)).toMatchObject({ LOG_LEVEL: 'debug', HTTPS_PROXY: 'http://proxy:3128' });
   });
 
   it('runs the image of the runner Pods, by tag or by digest', async () => {
@@ -109,6 +123,7 @@ describe('the controller', () => {
       priorityClassName: 'high',
       nodeSelector: { disk: 'ssd' },
       tolerations: [{ key: 'k', operator: 'Exists' }],
+      topologySpreadConstraints: [spread],
       imagePullSecrets: [{ name: 'pull' }],
       affinity: null,
     };
@@ -121,10 +136,22 @@ describe('the controller', () => {
       },
       annotations: { note: 'x' },
     });
-    const { priorityClassName, nodeSelector, tolerations, imagePullSecrets } = set;
-    expect(spec).toMatchObject({ priorityClassName, nodeSelector, tolerations, imagePullSecrets });
+    const { priorityClassName, nodeSelector, tolerations, topologySpreadConstraints, imagePullSecrets } = set;
+    expect(spec).toMatchObject({
+      priorityClassName,
+      nodeSelector,
+      tolerations,
+      topologySpreadConstraints,
+      imagePullSecrets,
+    });
     expect(spec).not.toHaveProperty('affinity');
   });
+});
+
+test('the service account takes annotations', async () => {
+  const rendered = await template(values({ 'serviceAccount.annotations': { 'example.com/role': 'r' } }));
+  const account = manifests(rendered).find(({ kind }) => kind === 'ServiceAccount');
+  expect(account?.metadata.annotations).toEqual({ 'example.com/role': 'r' });
 });
 
 test('a label that several values set has the most special one’s', async () => {
@@ -199,7 +226,11 @@ describe('the API server', () => {
           'controller.namespaces': ['a', 'b'],
           commonLabels: { team: 'a' },
           podAnnotations: { note: 'x' },
+          'serviceAccount.annotations': { note: 'x' },
+          'controller.logLevel': 'debug',
+          'controller.extraEnv': [{ name: 'NODE_OPTIONS', value: '--max-old-space-size=400' }],
           tolerations: [{ key: 'k', operator: 'Exists' }],
+          topologySpreadConstraints: [spread],
           imagePullSecrets: [{ name: 'pull' }],
           'networkPolicy.apiServer.to': [{ ipBlock: { cidr: '10.0.0.1/32' } }],
           'networkPolicy.metrics.from': peers,
@@ -235,10 +266,17 @@ describe('values.schema.json', () => {
     [{ 'image.digest': 'abc' }, /at '\/image\/digest': 'abc' does not match pattern/],
     [{ 'controller.namespaces': 'smartem' }, /at '\/controller\/namespaces': got string, want array/],
     [{ 'controller.namespaces': ['Smart EM'] }, /at '\/controller\/namespaces\/0': 'Smart EM' does not match pattern/],
+    [{ 'controller.logLevel': 'loud' }, /at '\/controller\/logLevel': value must be one of 'trace', 'debug', 'info'/],
+    [{ 'controller.extraEnv': [{ value: 'x' }] }, /at '\/controller\/extraEnv\/0': missing property 'name'/],
     [{ 'networkPolicy.database.ports': [] }, /at '\/networkPolicy\/database\/ports': minItems: got 0, want 1/],
     [{ 'metrics.serviceMonitor.enabled': 'yes' }, /at '\/metrics\/serviceMonitor\/enabled': got string, want boolean/],
   ])('refuses %j, and says which value is wrong', async (set, words) => {
     await expect(template(values(set))).rejects.toThrow(words);
+  });
+
+  it('has the log levels that the program takes', () => {
+    const { properties } = JSON.parse(readFileSync(path('deploy/chart/values.schema.json'), 'utf8'));
+    expect(properties.controller.properties.logLevel.enum).toEqual(levels);
   });
 
   it('knows every value that there is, and no other', () => {
