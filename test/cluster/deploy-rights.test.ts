@@ -47,8 +47,64 @@ describe('the controller', () => {
     ['patch', 'validatingadmissionpolicies.admissionregistration.k8s.io'],
     ['patch', 'customresourcedefinitions.apiextensions.k8s.io'],
     ['patch', 'deployments.apps'],
+    ['patch', 'jobs.batch'],
+    ['delete', 'serviceaccounts'],
+    ['delete', 'roles.rbac.authorization.k8s.io'],
+    ['delete', 'rolebindings.rbac.authorization.k8s.io'],
   ])('may not %s %s, not even in its own namespace', async (verb, resource, ...options) => {
     expect(await can(controller, verb, resource, '-n', 'retention-system', ...options)).toBe(false);
+  });
+});
+
+describe('whoever has the controller’s token', () => {
+  /** As the controller, on an object of somebody else's. */
+  const patch = (object: string, change: object) =>
+    cluster.kubectl([
+      'patch',
+      object,
+      '-n',
+      namespace,
+      `--as=${controller}`,
+      '--type=merge',
+      '-p',
+      JSON.stringify(change),
+    ]);
+
+  beforeAll(async () => {
+    const make = async (...args: string[]) => {
+      expect(await cluster.kubectl(['create', ...args, '-n', namespace])).toMatchObject({ code: 0 });
+    };
+    await make('role', 'theirs', '--verb=get', '--resource=configmaps');
+    await make('rolebinding', 'theirs', '--clusterrole=admin', '--user=somebody');
+    await make('serviceaccount', 'theirs');
+  });
+
+  it.each([
+    ['patch', 'cronjobs.batch/theirs'],
+    ['delete', 'cronjobs.batch/theirs'],
+    ['delete', 'jobs.batch/theirs'],
+    ['patch', 'serviceaccounts/theirs'],
+  ])('may %s %s', async (verb, object) => {
+    expect(await can(controller, verb, object, '-n', namespace)).toBe(true);
+  });
+
+  it('may take rights out of a Role, and not put any in that the controller has not', async () => {
+    const rules = (verb: string) => ({ rules: [{ apiGroups: [''], resources: ['secrets'], verbs: [verb] }] });
+    expect((await patch('role/theirs', rules('get'))).stderr).toContain('attempting to grant RBAC permissions');
+    expect(await patch('role/theirs', { rules: [] })).toMatchObject({ code: 0 });
+  });
+
+  it('may not change whom a RoleBinding names, and may have it deleted as garbage', async () => {
+    const subjects = [{ kind: 'User', name: 'thief', apiGroup: 'rbac.authorization.k8s.io' }];
+    const binding = 'rolebinding/theirs';
+    expect((await patch(binding, { subjects })).stderr).toContain('attempting to grant RBAC permissions');
+    const uid = '00000000-0000-4000-8000-000000000000';
+    const ownerReferences = [{ apiVersion: 'v1', kind: 'ConfigMap', name: 'gone', uid }];
+    expect(await patch(binding, { metadata: { ownerReferences } })).toMatchObject({ code: 0 });
+    await eventually('the RoleBinding to be gone', async () => {
+      const { stdout } = await cluster.kubectl(['get', binding, '-n', namespace, '--ignore-not-found', '-o', 'name']);
+      return stdout === '';
+    });
   });
 });
 
