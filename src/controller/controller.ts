@@ -3,7 +3,7 @@ import { policyLabel } from '../api/policy.ts';
 import { Client } from '../kubernetes/client.ts';
 import type { Connection } from '../kubernetes/connection.ts';
 import { EventRecorder } from '../kubernetes/events.ts';
-import { Informer } from '../kubernetes/informer.ts';
+import { Informer, type InformerOptions } from '../kubernetes/informer.ts';
 import type { LeaseTimes } from '../kubernetes/leader-election.ts';
 import type { Logger } from '../kubernetes/logger.ts';
 import { runManager } from '../kubernetes/manager.ts';
@@ -16,7 +16,7 @@ import { Leadership } from './leadership.ts';
 import { resources, type StoredPolicy } from './objects.ts';
 import { secretKey } from './overlap.ts';
 import type { RunnerImage } from './pod.ts';
-import { registerPolicyMetrics } from './policy-metrics.ts';
+import { policyMetricsText } from './policy-metrics.ts';
 import { policyKey, Reconciler } from './reconcile.ts';
 
 const component = 'retention-controller';
@@ -69,8 +69,10 @@ export async function runController(options: ControllerOptions): Promise<void> {
     onWrite: metrics.wrote,
   });
   const { informers, caches } = watchAll(client, queue, metrics.restarted, options);
-  registerPolicyMetrics(metrics.registry, () => (leadership.leading ? caches.policies.list() : []));
-  const monitoring = await startMonitoring(options.port, metrics, informers, queue);
+  const monitoring = await startMonitoring(options.port, informers, queue, async () => {
+    const policies = leadership.leading ? caches.policies.list() : [];
+    return (await metrics.registry.metrics()) + (await policyMetricsText(policies));
+  });
   if (monitoring) log.info({ port: monitoring.port }, 'serving /metrics, /healthz and /readyz');
   try {
     const events = new EventRecorder({ client, log, component, instance: hostname(), now });
@@ -92,13 +94,13 @@ export async function runController(options: ControllerOptions): Promise<void> {
 
 async function startMonitoring(
   port: number | undefined,
-  { registry }: RuntimeMetrics,
   informers: Informer<KubernetesObject>[],
   queue: WorkQueue,
+  metrics: () => Promise<string>,
 ) {
   if (port === undefined) return undefined;
   return startMonitoringServer(port, {
-    registry,
+    metrics,
     unhealthy: () => [
       ...informers
         .filter(({ silentMs }) => silentMs > silentWatchMs)
@@ -129,7 +131,7 @@ function watchAll(
   const watch = <T extends KubernetesObject>(
     resource: Resource<T>,
     enqueue: (object: T) => void,
-    selection: { labelSelector?: string; indexBy?: (object: T) => string[] },
+    selection: Pick<InformerOptions<T>, 'labelSelector' | 'indexBy'>,
   ): Merged<T> => {
     const onChange = (old: T | undefined, current: T | undefined) => {
       if (old) enqueue(old);
@@ -141,7 +143,8 @@ function watchAll(
     informers.push(...(made as unknown as Informer<KubernetesObject>[]));
     return new Merged(made);
   };
-  const own = { labelSelector: policyLabel, indexBy: (object: KubernetesObject) => [policyKey(object)] };
+  const own = { labelSelector: policyLabel };
+  const byPolicy = { ...own, indexBy: (object: KubernetesObject) => [policyKey(object)] };
   const enqueueOwner = (object: KubernetesObject) => queue.add(policyKey(object));
 
   const policies: Merged<StoredPolicy> = watch(
@@ -155,9 +158,9 @@ function watchAll(
   );
   const caches = {
     policies,
-    cronJobs: watch(resources.cronJobs, enqueueOwner, own),
-    jobs: watch(resources.jobs, enqueueOwner, own),
-    pods: watch(resources.pods, enqueueOwner, own),
+    cronJobs: watch(resources.cronJobs, enqueueOwner, byPolicy),
+    jobs: watch(resources.jobs, enqueueOwner, byPolicy),
+    pods: watch(resources.pods, enqueueOwner, byPolicy),
     serviceAccounts: watch(resources.serviceAccounts, enqueueOwner, own),
     roles: watch(resources.roles, enqueueOwner, own),
     roleBindings: watch(resources.roleBindings, enqueueOwner, own),
