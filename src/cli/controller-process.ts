@@ -1,3 +1,4 @@
+import { runnerEnvironment } from '../api/run-request.ts';
 import { runController } from '../controller/controller.ts';
 import { ConfigurationError } from '../database/config.ts';
 import { type Connection, serviceAccountConnection } from '../kubernetes/connection.ts';
@@ -22,7 +23,8 @@ export async function controllerProcess(flags: ControllerFlags, env: NodeJS.Proc
 
 /** KUBECONFIG where it is set; else the Pod's service account; else the user's kubeconfig. */
 async function clusterConnection(env: NodeJS.ProcessEnv): Promise<Connection> {
-  if (!env.KUBECONFIG && env.KUBERNETES_SERVICE_HOST) return serviceAccountConnection();
+  if (!env.KUBECONFIG && env.KUBERNETES_SERVICE_HOST)
+    return serviceAccountConnection(env[runnerEnvironment.serviceAccountDirectory]);
   // It loads client-node, which takes most of a second, which a controller in a Pod need not wait for.
   const { connectionFromKubeconfig } = await import('../kubernetes/connection-from-kubeconfig.ts');
   try {
