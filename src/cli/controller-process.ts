@@ -1,3 +1,4 @@
+import { setFlagsFromString } from 'node:v8';
 import { runnerEnvironment } from '../api/run-request.ts';
 import { runController } from '../controller/controller.ts';
 import { ConfigurationError } from '../database/config.ts';
@@ -10,6 +11,8 @@ import { stopSignal } from './stop-signal.ts';
 export async function controllerProcess(flags: ControllerFlags, env: NodeJS.ProcessEnv): Promise<void> {
   const { image, imagePullPolicy, namespace: namespaces, leaseNamespace, port } = flags;
   const log = jsonLogger(env);
+  // Most of the heap is what is watched, and stays: it may grow by 30 % until garbage is collected, not to its double.
+  setFlagsFromString('--heap-growing-percent=30');
   const connection = await clusterConnection(env);
   const signal = stopSignal();
   try {
