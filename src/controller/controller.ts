@@ -15,6 +15,7 @@ import { WorkQueue } from '../kubernetes/work-queue.ts';
 import { Leadership } from './leadership.ts';
 import { resources, type StoredPolicy } from './objects.ts';
 import { secretKey } from './overlap.ts';
+import { OwnWrites } from './own-writes.ts';
 import type { RunnerImage } from './pod.ts';
 import { policyMetricsText } from './policy-metrics.ts';
 import { policyKey, Reconciler } from './reconcile.ts';
@@ -68,7 +69,8 @@ export async function runController(options: ControllerOptions): Promise<void> {
     limiter: new RateLimiter(requestsPerSecond, requestBurst),
     onWrite: metrics.wrote,
   });
-  const { informers, caches } = watchAll(client, queue, metrics.restarted, options);
+  const ownWrites = new OwnWrites();
+  const { informers, caches } = watchAll(client, queue, ownWrites, metrics.restarted, options);
   const monitoring = await startMonitoring(options.port, informers, queue, async () => {
     const policies = leadership.leading ? caches.policies.list() : [];
     return (await metrics.registry.metrics()) + (await policyMetricsText(policies));
@@ -76,7 +78,15 @@ export async function runController(options: ControllerOptions): Promise<void> {
   if (monitoring) log.info({ port: monitoring.port }, 'serving /metrics, /healthz and /readyz');
   try {
     const events = new EventRecorder({ client, log, component, instance: hostname(), now });
-    const reconciler = new Reconciler({ client, caches, events, runner: { image, imagePullPolicy }, log, now });
+    const reconciler = new Reconciler({
+      client,
+      caches,
+      ownWrites,
+      events,
+      runner: { image, imagePullPolicy },
+      log,
+      now,
+    });
     const reconcile = (key: string) => reconciler.reconcile(key);
     const elected = () => leadership.acquire(stop);
     await runManager({ informers, queue, reconcile, concurrency, elected, log, signal: stop });
@@ -120,10 +130,11 @@ function abortedLater(signal: AbortSignal, ms: number): AbortSignal {
   return later.signal;
 }
 
-/** Informers on the policies, and on all that carries our label; their handlers only enqueue keys of policies. */
+/** Informers on the policies, and on all that carries our label; their handlers enqueue keys of policies. */
 function watchAll(
   client: Client,
   queue: WorkQueue,
+  ownWrites: OwnWrites,
   onRestart: (kind: string) => void,
   { namespaces = [], log, relistMs }: ControllerOptions,
 ) {
@@ -136,6 +147,7 @@ function watchAll(
     const onChange = (old: T | undefined, current: T | undefined) => {
       if (old) enqueue(old);
       if (current) enqueue(current);
+      if (current) ownWrites.seen(current);
     };
     const made = (namespaces.length > 0 ? namespaces : [undefined]).map(
       (namespace) => new Informer({ client, resource, namespace, log, relistMs, onChange, onRestart, ...selection }),

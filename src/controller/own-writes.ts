@@ -13,12 +13,27 @@ export class OwnWrites {
 
   /** The cached object, or what was written of it if that is newer. */
   newest<T extends KubernetesObject>(cached: T): T {
+    return (this.#newerThan(cached) as T | undefined) ?? cached;
+  }
+
+  /** Told of each object that the caches show: what was written of it is kept no longer than needed. */
+  seen(cached: KubernetesObject): void {
+    this.#newerThan(cached);
+  }
+
+  /** What was written of an object, if that is newer than the cached one; else it is forgotten. */
+  #newerThan(cached: KubernetesObject): KubernetesObject | undefined {
     const id = idOf(cached);
     const written = this.#written.get(id);
-    if (!written) return cached;
-    if (written.metadata.uid === cached.metadata.uid && versionOf(written) > versionOf(cached)) return written as T;
+    if (!written) return undefined;
+    if (written.metadata.uid === cached.metadata.uid && versionOf(written) > versionOf(cached)) return written;
     this.#written.delete(id);
-    return cached;
+    return undefined;
+  }
+
+  /** How many objects are kept. */
+  get size(): number {
+    return this.#written.size;
   }
 }
 

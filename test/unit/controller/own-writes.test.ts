@@ -17,6 +17,15 @@ describe('an object that the controller wrote', () => {
     expect(own.newest(object('99')).metadata.resourceVersion).toBe('99');
   });
 
+  it('is kept no longer than until the cache shows it, though nobody asks', () => {
+    const own = new OwnWrites();
+    own.record(object('100'));
+    own.seen(object('99'));
+    expect(own.size).toBe(1);
+    own.seen(object('100'));
+    expect(own.size).toBe(0);
+  });
+
   it('is not taken for another of the same name', () => {
     const own = new OwnWrites();
     own.record(object('100'));
