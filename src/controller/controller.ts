@@ -69,8 +69,7 @@ export async function runController(options: ControllerOptions): Promise<void> {
     limiter: new RateLimiter(requestsPerSecond, requestBurst),
     onWrite: metrics.wrote,
   });
-  const ownWrites = new OwnWrites();
-  const { informers, caches } = watchAll(client, queue, ownWrites, metrics.restarted, options);
+  const { informers, caches, ownWrites } = watchAll(client, queue, metrics.restarted, options);
   const monitoring = await startMonitoring(options.port, informers, queue, async () => {
     const policies = leadership.leading ? caches.policies.list() : [];
     return (await metrics.registry.metrics()) + (await policyMetricsText(policies));
@@ -134,11 +133,12 @@ function abortedLater(signal: AbortSignal, ms: number): AbortSignal {
 function watchAll(
   client: Client,
   queue: WorkQueue,
-  ownWrites: OwnWrites,
   onRestart: (kind: string) => void,
   { namespaces = [], log, relistMs }: ControllerOptions,
 ) {
   const informers: Informer<KubernetesObject>[] = [];
+  const byKind = new Map<string, Pick<Merged<KubernetesObject>, 'get'>>();
+  const ownWrites = new OwnWrites(({ kind, metadata }) => byKind.get(kind)?.get(metadata));
   const watch = <T extends KubernetesObject>(
     resource: Resource<T>,
     enqueue: (object: T) => void,
@@ -153,7 +153,9 @@ function watchAll(
       (namespace) => new Informer({ client, resource, namespace, log, relistMs, onChange, onRestart, ...selection }),
     );
     informers.push(...(made as unknown as Informer<KubernetesObject>[]));
-    return new Merged(made);
+    const merged = new Merged(made);
+    byKind.set(resource.kind, merged);
+    return merged;
   };
   const own = { labelSelector: policyLabel };
   const byPolicy = { ...own, indexBy: (object: KubernetesObject) => [policyKey(object)] };
@@ -177,7 +179,7 @@ function watchAll(
     roles: watch(resources.roles, enqueueOwner, own),
     roleBindings: watch(resources.roleBindings, enqueueOwner, own),
   };
-  return { informers, caches };
+  return { informers, caches, ownWrites };
 }
 
 /** The informers of one kind, one for each namespace, read as one. */

@@ -6,9 +6,18 @@ import { type KubernetesObject, keyOf } from '../kubernetes/types.ts';
  */
 export class OwnWrites {
   readonly #written = new Map<string, KubernetesObject>();
+  readonly #cached: (object: KubernetesObject) => KubernetesObject | undefined;
+
+  /** `cached` gives what the caches show of an object now. */
+  constructor(cached: (object: KubernetesObject) => KubernetesObject | undefined = () => undefined) {
+    this.#cached = cached;
+  }
 
   record(object: KubernetesObject): void {
     this.#written.set(idOf(object), object);
+    // The watch may be faster than the answer to the write.
+    const cached = this.#cached(object);
+    if (cached?.metadata.uid === object.metadata.uid) this.seen(cached!);
   }
 
   /** The cached object, or what was written of it if that is newer. */
