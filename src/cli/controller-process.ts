@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8';
+import { runnerEnvironment } from '../api/run-request.ts';
 import { runController } from '../controller/controller.ts';
 import { ConfigurationError } from '../database/config.ts';
 import { type Connection, serviceAccountConnection } from '../kubernetes/connection.ts';
@@ -9,6 +11,8 @@ import { stopSignal } from './stop-signal.ts';
 export async function controllerProcess(flags: ControllerFlags, env: NodeJS.ProcessEnv): Promise<void> {
   const { image, imagePullPolicy, namespace: namespaces, leaseNamespace, port } = flags;
   const log = jsonLogger(env);
+  // Most of the heap is what is watched, and stays: it may grow by 30 % until garbage is collected, not to its double.
+  setFlagsFromString('--heap-growing-percent=30');
   const connection = await clusterConnection(env);
   const signal = stopSignal();
   try {
@@ -22,7 +26,8 @@ export async function controllerProcess(flags: ControllerFlags, env: NodeJS.Proc
 
 /** KUBECONFIG where it is set; else the Pod's service account; else the user's kubeconfig. */
 async function clusterConnection(env: NodeJS.ProcessEnv): Promise<Connection> {
-  if (!env.KUBECONFIG && env.KUBERNETES_SERVICE_HOST) return serviceAccountConnection();
+  if (!env.KUBECONFIG && env.KUBERNETES_SERVICE_HOST)
+    return serviceAccountConnection(env[runnerEnvironment.serviceAccountDirectory]);
   // It loads client-node, which takes most of a second, which a controller in a Pod need not wait for.
   const { connectionFromKubeconfig } = await import('../kubernetes/connection-from-kubeconfig.ts');
   try {

@@ -3,7 +3,7 @@ import { policyLabel } from '../api/policy.ts';
 import { Client } from '../kubernetes/client.ts';
 import type { Connection } from '../kubernetes/connection.ts';
 import { EventRecorder } from '../kubernetes/events.ts';
-import { Informer } from '../kubernetes/informer.ts';
+import { Informer, type InformerOptions } from '../kubernetes/informer.ts';
 import type { LeaseTimes } from '../kubernetes/leader-election.ts';
 import type { Logger } from '../kubernetes/logger.ts';
 import { runManager } from '../kubernetes/manager.ts';
@@ -15,8 +15,9 @@ import { WorkQueue } from '../kubernetes/work-queue.ts';
 import { Leadership } from './leadership.ts';
 import { resources, type StoredPolicy } from './objects.ts';
 import { secretKey } from './overlap.ts';
+import { OwnWrites } from './own-writes.ts';
 import type { RunnerImage } from './pod.ts';
-import { registerPolicyMetrics } from './policy-metrics.ts';
+import { policyMetricsText } from './policy-metrics.ts';
 import { policyKey, Reconciler } from './reconcile.ts';
 
 const component = 'retention-controller';
@@ -72,13 +73,23 @@ export async function runController(options: ControllerOptions): Promise<void> {
     limiter: new RateLimiter(requestsPerSecond, requestBurst),
     onWrite: metrics.wrote,
   });
-  const { informers, caches } = watchAll(client, queue, metrics.restarted, options);
-  registerPolicyMetrics(metrics.registry, () => (leadership.leading ? caches.policies.list() : []));
-  const monitoring = await startMonitoring(options.port, metrics, informers, queue);
+  const { informers, caches, ownWrites } = watchAll(client, queue, metrics.restarted, options);
+  const monitoring = await startMonitoring(options.port, informers, queue, async () => {
+    const policies = leadership.leading ? caches.policies.list() : [];
+    return (await metrics.registry.metrics()) + (await policyMetricsText(policies));
+  });
   if (monitoring) log.info({ port: monitoring.port }, 'serving /metrics, /healthz and /readyz');
   try {
     const events = new EventRecorder({ client, log, component, instance: hostname(), now });
-    const reconciler = new Reconciler({ client, caches, events, runner: { image, imagePullPolicy }, log, now });
+    const reconciler = new Reconciler({
+      client,
+      caches,
+      ownWrites,
+      events,
+      runner: { image, imagePullPolicy },
+      log,
+      now,
+    });
     const reconcile = (key: string) => reconciler.reconcile(key);
     const elected = () => leadership.acquire(stop);
     await runManager({ informers, queue, reconcile, concurrency, elected, log, signal: stop });
@@ -96,13 +107,13 @@ export async function runController(options: ControllerOptions): Promise<void> {
 
 async function startMonitoring(
   port: number | undefined,
-  { registry }: RuntimeMetrics,
   informers: Informer<KubernetesObject>[],
   queue: WorkQueue,
+  metrics: () => Promise<string>,
 ) {
   if (port === undefined) return undefined;
   return startMonitoringServer(port, {
-    registry,
+    metrics,
     unhealthy: () => [
       ...informers
         .filter(({ silentMs }) => silentMs > silentWatchMs)
@@ -122,7 +133,7 @@ function abortedLater(signal: AbortSignal, ms: number): AbortSignal {
   return later.signal;
 }
 
-/** Informers on the policies, and on all that carries our label; their handlers only enqueue keys of policies. */
+/** Informers on the policies, and on all that carries our label; their handlers enqueue keys of policies. */
 function watchAll(
   client: Client,
   queue: WorkQueue,
@@ -130,22 +141,28 @@ function watchAll(
   { namespaces = [], log, relistMs }: ControllerOptions,
 ) {
   const informers: Informer<KubernetesObject>[] = [];
+  const byKind = new Map<string, Pick<Merged<KubernetesObject>, 'get'>>();
+  const ownWrites = new OwnWrites(({ kind, metadata }) => byKind.get(kind)?.get(metadata));
   const watch = <T extends KubernetesObject>(
     resource: Resource<T>,
     enqueue: (object: T) => void,
-    selection: { labelSelector?: string; indexBy?: (object: T) => string[] },
+    selection: Pick<InformerOptions<T>, 'labelSelector' | 'indexBy'>,
   ): Merged<T> => {
     const onChange = (old: T | undefined, current: T | undefined) => {
       if (old) enqueue(old);
       if (current) enqueue(current);
+      if (current) ownWrites.seen(current);
     };
     const made = (namespaces.length > 0 ? namespaces : [undefined]).map(
       (namespace) => new Informer({ client, resource, namespace, log, relistMs, onChange, onRestart, ...selection }),
     );
     informers.push(...(made as unknown as Informer<KubernetesObject>[]));
-    return new Merged(made);
+    const merged = new Merged(made);
+    byKind.set(resource.kind, merged);
+    return merged;
   };
-  const own = { labelSelector: policyLabel, indexBy: (object: KubernetesObject) => [policyKey(object)] };
+  const own = { labelSelector: policyLabel };
+  const byPolicy = { ...own, indexBy: (object: KubernetesObject) => [policyKey(object)] };
   const enqueueOwner = (object: KubernetesObject) => queue.add(policyKey(object));
 
   const policies: Merged<StoredPolicy> = watch(
@@ -159,14 +176,14 @@ function watchAll(
   );
   const caches = {
     policies,
-    cronJobs: watch(resources.cronJobs, enqueueOwner, own),
-    jobs: watch(resources.jobs, enqueueOwner, own),
-    pods: watch(resources.pods, enqueueOwner, own),
+    cronJobs: watch(resources.cronJobs, enqueueOwner, byPolicy),
+    jobs: watch(resources.jobs, enqueueOwner, byPolicy),
+    pods: watch(resources.pods, enqueueOwner, byPolicy),
     serviceAccounts: watch(resources.serviceAccounts, enqueueOwner, own),
     roles: watch(resources.roles, enqueueOwner, own),
     roleBindings: watch(resources.roleBindings, enqueueOwner, own),
   };
-  return { informers, caches };
+  return { informers, caches, ownWrites };
 }
 
 /** The informers of one kind, one for each namespace, read as one. */

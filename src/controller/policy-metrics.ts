@@ -1,19 +1,18 @@
-import { Gauge, type Registry } from 'prom-client';
 import { z } from 'zod';
 import type { RetentionPolicyStatus } from '../api/status.ts';
 import { parseStatus, type StoredPolicy } from './objects.ts';
 
 /** One line of a policy's metrics, but for the labels that say which policy. */
 interface Sample {
-  metric: keyof typeof metrics;
+  metric: PolicyMetric;
   labels?: Record<string, string>;
   value: number;
 }
 
-const prefix = 'retention_policy_';
+export const policyMetricPrefix = 'retention_policy_';
 const job = ['job'];
-/** Names, what they say, and their labels besides `namespace` and `policy`. */
-const metrics = {
+/** Names, what they say, and their labels besides `namespace` and `policy`. All are gauges. */
+export const policyMetrics = {
   info: { help: 'Always 1; what the policy is.', labels: ['preset', 'time_zone'] },
   suspended: { help: '1 while no run starts because spec.suspend is true.', labels: [] },
   ready: { help: '1 if the CronJobs are what the policy asks for.', labels: [] },
@@ -37,24 +36,37 @@ const metrics = {
   },
 } as const;
 
-/** Adds the metrics of all policies to a registry. They are made anew at each scrape: a policy's go when it goes. */
-export function registerPolicyMetrics(registry: Registry, policies: () => StoredPolicy[]): void {
-  const gauges = new Map<string, Gauge>();
-  const fill = () => {
-    for (const gauge of gauges.values()) gauge.reset();
-    for (const policy of policies()) {
-      const { namespace = '', name } = policy.metadata;
-      for (const { metric, labels, value } of samplesOf(policy)) {
-        gauges.get(metric)!.set({ namespace, policy: name, ...labels }, value);
-      }
-    }
-  };
-  for (const [name, { help, labels }] of Object.entries(metrics)) {
-    const labelNames = ['namespace', 'policy', ...labels];
-    // The registry asks them in this order, and the first fills them all.
-    const collect = gauges.size === 0 ? fill : undefined;
-    gauges.set(name, new Gauge({ name: prefix + name, help, labelNames, registers: [registry], collect }));
+type PolicyMetric = keyof typeof policyMetrics;
+/** Policies that are read at a time: some milliseconds. */
+const policiesAtOnce = 100;
+
+/**
+ * The metrics of these policies in Prometheus' text format, made anew at each scrape: a policy's go when it goes. Not by
+ * prom-client, which would hold every series in between and make all of the text at once; this lets others work meanwhile.
+ */
+export async function policyMetricsText(policies: StoredPolicy[]): Promise<string> {
+  const lines = new Map<string, string[]>();
+  for (const [metric, { help }] of Object.entries(policyMetrics)) {
+    const name = policyMetricPrefix + metric;
+    lines.set(metric, [`# HELP ${name} ${help}`, `# TYPE ${name} gauge`]);
   }
+  for (const [index, policy] of policies.entries()) {
+    if (index % policiesAtOnce === 0) await new Promise<void>((resolve) => setImmediate(resolve));
+    const { namespace = '', name } = policy.metadata;
+    for (const { metric, labels, value } of samplesOf(policy)) {
+      lines.get(metric)!.push(line(metric, { namespace, policy: name, ...labels }, value));
+    }
+  }
+  return [...lines.values()].flat().join('\n');
+}
+
+function line(metric: PolicyMetric, labels: Record<string, string>, value: number): string {
+  const pairs = Object.entries(labels).map(([name, text]) => `${name}="${escaped(text)}"`);
+  return `${policyMetricPrefix}${metric}{${pairs.join(',')}} ${value}`;
+}
+
+function escaped(text: string): string {
+  return text.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n');
 }
 
 const shown = z.object({

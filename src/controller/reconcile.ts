@@ -23,7 +23,7 @@ import {
 } from './objects.ts';
 import { deleteOutdated } from './outdated-jobs.ts';
 import { secretKey } from './overlap.ts';
-import { OwnWrites } from './own-writes.ts';
+import type { OwnWrites } from './own-writes.ts';
 import type { PlaceContext } from './place.ts';
 import { placement } from './placement.ts';
 import { jobOf, type RunnerImage } from './pod.ts';
@@ -48,6 +48,7 @@ interface Caches {
 interface ReconcilerOptions {
   client: Client;
   caches: Caches;
+  ownWrites: OwnWrites;
   events: Pick<EventRecorder, 'record'>;
   runner: RunnerImage;
   log: Logger;
@@ -62,11 +63,12 @@ export function policyKey({ metadata }: KubernetesObject): string {
 /** Brings what exists for one policy in line with it, and says in its status how that went. */
 export class Reconciler {
   readonly #options: ReconcilerOptions;
-  readonly #ownWrites = new OwnWrites();
+  readonly #ownWrites: OwnWrites;
   readonly #refusals: Refusals;
 
   constructor(options: ReconcilerOptions) {
     this.#options = options;
+    this.#ownWrites = options.ownWrites;
     this.#refusals = new Refusals(options.now);
   }
 

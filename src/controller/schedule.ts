@@ -1,7 +1,27 @@
 import { Cron } from 'croner';
 
+/** What was found of a schedule: from `after` until the first of the times, which is excluded, the answer is the same. */
+interface Answer {
+  after: number;
+  times: Date[];
+}
+
+/** The newest answers. Policies ask over and over, and croner works out anew each time what there is between. */
+const answers = new Map<string, Answer>();
+const mostAnswers = 1_000;
+
 /** The next `count` times after `after`; none where the schedule cannot be read. The API server alone judges schedules. */
 function nextTimes(schedule: string, timeZone: string, after: Date, count: number): Date[] {
+  const key = `${count} ${timeZone} ${schedule}`;
+  const known = answers.get(key);
+  if (known?.times[0] && known.after <= after.getTime() && after < known.times[0]) return known.times;
+  const times = compute(schedule, timeZone, after, count);
+  if (answers.size >= mostAnswers) answers.clear();
+  answers.set(key, { after: after.getTime(), times });
+  return times;
+}
+
+function compute(schedule: string, timeZone: string, after: Date, count: number): Date[] {
   try {
     const cron = new Cron(withShortSteps(schedule), {
       timezone: timeZone,

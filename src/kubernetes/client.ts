@@ -70,17 +70,31 @@ export class Client {
     return this.#object({ method: 'GET', path: pathOf(resource, ref) }, options);
   }
 
-  /** All objects of a selection, read in pages of 500. The pages are one consistent snapshot. */
+  /** All objects of a selection. */
   async list<T extends KubernetesObject>(
     resource: Resource<T>,
     selection: Selection = {},
     options?: RequestOptions,
   ): Promise<ObjectList<T>> {
-    const path = pathOf(resource, selection);
     const items: T[] = [];
+    let resourceVersion = '';
+    for await (const page of this.pages(resource, selection, options)) {
+      items.push(...page.items);
+      resourceVersion = page.resourceVersion;
+    }
+    return { items, resourceVersion };
+  }
+
+  /** All objects of a selection, in pages of 500. The pages are one consistent snapshot. */
+  async *pages<T extends KubernetesObject>(
+    resource: Resource<T>,
+    selection: Selection = {},
+    options?: RequestOptions,
+  ): AsyncGenerator<ObjectList<T>, void> {
+    const path = pathOf(resource, selection);
+    const { labelSelector, fieldSelector } = selection;
     let next: string | undefined;
-    for (;;) {
-      const { labelSelector, fieldSelector } = selection;
+    do {
       const query = { labelSelector, fieldSelector, limit: String(pageSize), continue: next };
       const page = (await this.#json({ method: 'GET', path, query }, options)) as {
         metadata?: { resourceVersion?: string; continue?: string };
@@ -91,10 +105,10 @@ export class Client {
         throw noAnswer('InvalidResponse', `GET ${path}: the answer is not a list`);
       }
       // The items of a list carry neither apiVersion nor kind; those of a watch do.
-      for (const item of page.items ?? []) items.push({ ...identify(resource), ...item });
+      const items = (page.items ?? []).map((item) => ({ ...identify(resource), ...item }));
+      yield { items, resourceVersion };
       next = page.metadata?.continue;
-      if (!next) return { items, resourceVersion };
-    }
+    } while (next);
   }
 
   /**

@@ -3,6 +3,7 @@ import { type Backoff, backoffMs, sleep } from './backoff.ts';
 import { Cache } from './cache.ts';
 import type { Client, Selection, WatchEvent } from './client.ts';
 import type { Logger } from './logger.ts';
+import { share } from './share.ts';
 import { type KubernetesObject, keyOf, type ObjectRef, type Resource } from './types.ts';
 
 /**
@@ -49,6 +50,8 @@ export class Informer<T extends KubernetesObject> {
   readonly #backoff: Backoff;
   readonly #cache: Cache<T>;
   readonly #markSynced: () => void;
+  /** The one last put into the cache as something new. */
+  #newest: T | undefined;
   /** Where the watch goes on; undefined when a list is needed. */
   #resourceVersion: string | undefined;
   #relistDue = 0;
@@ -110,15 +113,25 @@ export class Informer<T extends KubernetesObject> {
 
   async #relist(signal: AbortSignal): Promise<void> {
     const { client, resource } = this.#options;
-    const { items, resourceVersion } = await client.list(resource, this.#options, { signal }).catch((error) => {
+    const listed = new Set<string>();
+    let version: string | undefined;
+    try {
+      // Page by page: with all of them beside the cache, each relist would take its memory twice.
+      for await (const { items, resourceVersion } of client.pages(resource, this.#options, { signal })) {
+        for (const item of items) {
+          listed.add(keyOf(item.metadata));
+          this.#set(item);
+        }
+        version = resourceVersion;
+      }
+    } catch (error) {
       if (isNotFound(error)) this.#loseKind();
       throw error;
-    });
+    }
     if (this.#kindIsMissing) this.#options.log.info({ kind: this.kind }, 'the API server knows this kind now');
     this.#kindIsMissing = false;
-    this.#keepOnly(items);
-    for (const item of items) this.#tell(this.#cache.set(item), item);
-    this.#resourceVersion = resourceVersion;
+    this.#keepOnly(listed);
+    this.#resourceVersion = version;
     // Spread over a tenth, so that informers started together do not list together for ever.
     this.#relistDue = Date.now() + this.#relistMs * (0.9 + 0.1 * Math.random());
     this.hasSynced = true;
@@ -127,7 +140,7 @@ export class Informer<T extends KubernetesObject> {
 
   /** Objects that went with their kind, unseen, must not be worked on: the garbage collector takes away what is made for them. */
   #loseKind(): void {
-    this.#keepOnly([]);
+    this.#keepOnly(new Set());
     this.hasSynced = false;
     if (this.#kindIsMissing) return;
     this.#kindIsMissing = true;
@@ -136,8 +149,7 @@ export class Informer<T extends KubernetesObject> {
     this.#options.log.warn({ kind: this.kind }, words);
   }
 
-  #keepOnly(items: T[]): void {
-    const kept = new Set(items.map(({ metadata }) => keyOf(metadata)));
+  #keepOnly(kept: Set<string>): void {
     for (const old of this.#cache.list()) {
       if (!kept.has(keyOf(old.metadata))) this.#tell(this.#cache.delete(old.metadata), undefined);
     }
@@ -171,7 +183,15 @@ export class Informer<T extends KubernetesObject> {
     this.#lastProgress = performance.now();
     this.#resourceVersion = event.object.metadata.resourceVersion;
     if (event.type === 'DELETED') this.#tell(this.#cache.delete(event.object.metadata), undefined);
-    else if (event.type !== 'BOOKMARK') this.#tell(this.#cache.set(event.object), event.object);
+    else if (event.type !== 'BOOKMARK') this.#set(event.object);
+  }
+
+  /** Puts an object into the cache; what it has in common with its former self, or the newest of its kind, is in memory once. */
+  #set(object: T): void {
+    const old = this.#cache.get(object.metadata);
+    let current = share(old, object);
+    if (current !== old) current = this.#newest = share(this.#newest, current);
+    this.#tell(this.#cache.set(current), current);
   }
 
   #tell(old: T | undefined, current: T | undefined): void {

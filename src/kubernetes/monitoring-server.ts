@@ -1,11 +1,12 @@
 import { once } from 'node:events';
 import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import type { Registry } from 'prom-client';
+import { Registry } from 'prom-client';
 
 /** What a server for probes and Prometheus answers with; each check gives the reasons why not, none where all is well. */
 export interface Monitored {
-  registry: Registry;
+  /** In Prometheus' text format. */
+  metrics(): Promise<string>;
   unhealthy(): string[];
   notReady(): string[];
 }
@@ -13,15 +14,15 @@ export interface Monitored {
 /** Serves /metrics, /healthz and /readyz on a port, 0 for any free one. Rejects where the port cannot be had. */
 export async function startMonitoringServer(
   port: number,
-  { registry, unhealthy, notReady }: Monitored,
+  { metrics, unhealthy, notReady }: Monitored,
 ): Promise<{ port: number; close(): void }> {
   const server = createServer((request, response) => {
     const path = request.url?.split('?')[0];
     if (path === '/healthz') return answerCheck(response, unhealthy());
     if (path === '/readyz') return answerCheck(response, notReady());
     if (path !== '/metrics') return answer(response, 404, 'there is /metrics, /healthz and /readyz');
-    registry.metrics().then(
-      (text) => answer(response, 200, text, registry.contentType),
+    metrics().then(
+      (text) => answer(response, 200, text, Registry.PROMETHEUS_CONTENT_TYPE),
       (error: Error) => answer(response, 500, error.message),
     );
   });

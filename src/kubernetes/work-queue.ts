@@ -127,6 +127,9 @@ export class WorkQueue {
         this.#processing.delete(key);
         if (this.#dirty.has(key)) this.#makeReady(key);
       }
+      // A reconcile that finds nothing to do waits for nothing: thousands of them would keep everything else waiting,
+      // watches, probes and the Lease.
+      await new Promise<void>((resolve) => setImmediate(resolve));
     }
   }
 

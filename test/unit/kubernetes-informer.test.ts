@@ -169,6 +169,36 @@ describe('informer', () => {
     );
   });
 
+  it('takes nothing for deleted by a relist that breaks off between its pages', async () => {
+    server.put('x/a', '1');
+    server.put('x/b', '1');
+    const { cached } = start({ relistMs: 50, idleMs: 20 });
+    await watching();
+    const items = [server.objects.get('x/a')];
+    const page = json(200, { metadata: { resourceVersion: '102', continue: '1' }, items });
+    for (const broken of [
+      refusal(410, 'Expired', 'too old'),
+      refusal(500, 'InternalError', 'broken'),
+      cutWithinAnswer,
+    ]) {
+      const lists = server.count('list');
+      server.next('list', page, broken);
+      await vi.waitFor(() => expect(server.count('list')).toBeGreaterThan(lists + 3), soon);
+    }
+    expect(cached()).toEqual(['x/a=1', 'x/b=1']);
+    expect(changes.filter((change) => change.endsWith('→ -'))).toEqual([]);
+  });
+
+  it('keeps an object that a relist finds unchanged', async () => {
+    server.put('x/a', '1');
+    server.put('x/b', '1');
+    const { informer } = start({ relistMs: 30, idleMs: 20 });
+    await informer.synced;
+    const before = informer.list();
+    await vi.waitFor(() => expect(server.count('list')).toBeGreaterThan(2), soon);
+    for (const [index, object] of informer.list().entries()) expect(object).toBe(before[index]);
+  });
+
   it('takes a silent watch for dead', async () => {
     server.next('watch', (_, response) => response.writeHead(200).flushHeaders());
     const { cached } = start({ idleMs: 30 });

@@ -1,4 +1,3 @@
-import { Registry } from 'prom-client';
 import { afterEach, expect, it } from 'vitest';
 import { startMonitoringServer } from '../../src/kubernetes/monitoring-server.ts';
 
@@ -8,7 +7,7 @@ afterEach(() => server.close());
 it('answers probes with the reasons, and everything else with what there is', async () => {
   const reasons = { unhealthy: [] as string[], notReady: ['no list of CronJob yet'] };
   server = await startMonitoringServer(0, {
-    registry: new Registry(),
+    metrics: async () => 'up 1',
     unhealthy: () => reasons.unhealthy,
     notReady: () => reasons.notReady,
   });
@@ -22,11 +21,12 @@ it('answers probes with the reasons, and everything else with what there is', as
   reasons.unhealthy = ['the watch of Job is stalled', 'a reconciliation is stuck'];
   expect(await get('/readyz')).toEqual([200, 'ok']);
   expect(await get('/healthz')).toEqual([503, 'the watch of Job is stalled; a reconciliation is stuck']);
+  expect(await get('/metrics')).toEqual([200, 'up 1']);
   expect(await get('/')).toEqual([404, 'there is /metrics, /healthz and /readyz']);
 });
 
 it('says which port cannot be had', async () => {
-  const monitored = { registry: new Registry(), unhealthy: () => [], notReady: () => [] };
+  const monitored = { metrics: async () => '', unhealthy: () => [], notReady: () => [] };
   server = await startMonitoringServer(0, monitored);
   await expect(startMonitoringServer(server.port, monitored)).rejects.toThrow(
     `port ${server.port}, for /metrics and the probes, cannot be had: listen EADDRINUSE`,

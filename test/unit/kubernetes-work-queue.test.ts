@@ -168,6 +168,19 @@ describe('work queue', () => {
     expect(keys).toEqual(['a', 'a']);
   });
 
+  it('lets others work between reconciles that wait for nothing', async () => {
+    vi.useRealTimers();
+    let reconciled = 0;
+    void run(async () => {
+      reconciled += 1;
+      return undefined;
+    });
+    for (let i = 0; i < 1000; i++) queue.add(String(i));
+    await new Promise((resolve) => setTimeout(resolve, 0));
+    expect(reconciled).toBeLessThan(1000);
+    await vi.waitFor(() => expect(reconciled).toBe(1000));
+  });
+
   it('on stop finishes what is in process, takes nothing new and leaves no timer', async () => {
     const { reconcile, keys, calls } = controlled();
     const done = vi.fn();

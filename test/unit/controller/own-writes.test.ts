@@ -17,6 +17,28 @@ describe('an object that the controller wrote', () => {
     expect(own.newest(object('99')).metadata.resourceVersion).toBe('99');
   });
 
+  it('is kept no longer than until the cache shows it, though nobody asks', () => {
+    const own = new OwnWrites();
+    own.record(object('100'));
+    own.seen(object('99'));
+    expect(own.size).toBe(1);
+    own.seen(object('100'));
+    expect(own.size).toBe(0);
+  });
+
+  it('is not kept where the cache shows it before the answer to the write comes', () => {
+    let cached = object('99');
+    const own = new OwnWrites(() => cached);
+    own.record(object('100'));
+    expect(own.size).toBe(1);
+    cached = object('101');
+    own.record(object('100'));
+    expect(own.size).toBe(0);
+    cached = object('101', 'u0');
+    own.record(object('100'));
+    expect(own.size).toBe(1);
+  });
+
   it('is not taken for another of the same name', () => {
     const own = new OwnWrites();
     own.record(object('100'));

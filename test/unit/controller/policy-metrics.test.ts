@@ -1,8 +1,7 @@
-import { Registry } from 'prom-client';
 import { describe, expect, test } from 'vitest';
 import { apiVersion, kind } from '../../../src/api/policy.ts';
 import type { StoredPolicy } from '../../../src/controller/objects.ts';
-import { registerPolicyMetrics } from '../../../src/controller/policy-metrics.ts';
+import { policyMetricsText } from '../../../src/controller/policy-metrics.ts';
 
 const run = {
   id: 'smartem-nightly-1',
@@ -34,14 +33,10 @@ const condition = (type: string, status: string, reason = 'Any') => ({
   lastTransitionTime: '2026-11-24T00:00:00Z',
 });
 
-/** The samples of a registry over these policies, without comments, sorted. */
+/** The samples of these policies, without comments, sorted. */
 async function scrape(policies: StoredPolicy[]): Promise<string[]> {
-  const registry = new Registry();
-  registerPolicyMetrics(registry, () => policies);
-  const lines = async () => (await registry.metrics()).split('\n').filter((line) => line && !line.startsWith('#'));
-  const first = await lines();
-  expect(await lines()).toEqual(first);
-  return first.sort();
+  const lines = (await policyMetricsText(policies)).split('\n');
+  return lines.filter((line) => !line.startsWith('#')).sort();
 }
 
 describe('metrics of policies', () => {
@@ -108,13 +103,26 @@ describe('metrics of policies', () => {
     expect(lines).toContain('retention_policy_overdue{namespace="lab",policy="broken"} 0');
   });
 
-  test('go when their policy goes, and when a job has not failed any more', async () => {
-    const registry = new Registry();
-    let policies = [policy('a'), policy('b')];
-    registerPolicyMetrics(registry, () => policies);
-    expect(await registry.metrics()).toContain('policy="b"');
-    policies = [policy('a')];
-    expect(await registry.metrics()).not.toContain('policy="b"');
+  test('are grouped by metric, with what it says and its type', async () => {
+    const lines = (await policyMetricsText([policy('a'), policy('b', { timeZone: 'x"\\\n' })])).split('\n');
+    expect(lines.slice(0, 5)).toEqual([
+      '# HELP retention_policy_info Always 1; what the policy is.',
+      '# TYPE retention_policy_info gauge',
+      'retention_policy_info{namespace="lab",policy="a",preset="Development",time_zone="Europe/London"} 1',
+      'retention_policy_info{namespace="lab",policy="b",preset="Development",time_zone="x\\"\\\\\\n"} 1',
+      '# HELP retention_policy_suspended 1 while no run starts because spec.suspend is true.',
+    ]);
+  });
+
+  test('let others work while there are many', async () => {
+    let done = false;
+    const scraping = policyMetricsText(Array.from({ length: 1_000 }, (_, number) => policy(`p${number}`)));
+    void scraping.then(() => {
+      done = true;
+    });
+    for (let turn = 0; turn < 5; turn++) await new Promise((resolve) => setImmediate(resolve));
+    expect(done).toBe(false);
+    expect((await scraping).match(/^retention_policy_info\{/gm)).toHaveLength(1_000);
   });
 
   test('a spec and a status of another version are no reason for none at all', async () => {

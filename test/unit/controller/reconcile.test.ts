@@ -2,6 +2,7 @@ import { expect, it } from 'vitest';
 import { runRequestedAtAnnotation } from '../../../src/api/policy.ts';
 import { desiredObjects } from '../../../src/controller/desired.ts';
 import { parsePolicy, type StoredPolicy } from '../../../src/controller/objects.ts';
+import { OwnWrites } from '../../../src/controller/own-writes.ts';
 import { Reconciler } from '../../../src/controller/reconcile.ts';
 import { image, jobOfRun } from '../../support/controller-objects.ts';
 import { silent } from '../../support/log.ts';
@@ -57,6 +58,7 @@ it('a policy that changes while it is reconciled gets no run and no status for w
     roleBindings: holding(roleBinding),
   };
   const reconciler = new Reconciler({
+    ownWrites: new OwnWrites(),
     client,
     caches,
     events: { record: () => {} },

@@ -1,3 +1,4 @@
+import { Cron } from 'croner';
 import { describe, expect, it } from 'vitest';
 import { nextRun, overdueAt } from '../../../src/controller/schedule.ts';
 
@@ -41,6 +42,22 @@ describe('the next run', () => {
   ])('is unknown for %s', (_, cron, zone) => {
     expect(nextRun(cron, zone, at('2026-01-01T12:00:00Z'))).toBeUndefined();
   });
+});
+
+it('the answer is the same whatever was asked before', () => {
+  const [schedule, zone] = ['*/20 0-2,12 * * *', 'Europe/London'];
+  // Around the clocks' change, back and forth, a second before and after each time too.
+  for (const day of ['2026-03-29', '2026-10-25']) {
+    const start = at(`${day}T00:00:00Z`).getTime();
+    for (let step = 0; step < 300; step++) {
+      const after = new Date(start + ((step * 97) % 300) * 300_000 - ((step * 7) % 3) * 500);
+      const cron = new Cron(schedule, { timezone: zone, paused: true });
+      expect(nextRun(schedule, zone, after)).toEqual(cron.nextRun(after));
+      const [first, second] = cron.nextRuns(2, after);
+      expect(overdueAt(schedule, zone, after, 60_000)).toEqual(new Date(second!.getTime() + 60_000));
+      expect(first!.getTime()).toBeGreaterThan(after.getTime());
+    }
+  }
 });
 
 describe('a job is overdue', () => {

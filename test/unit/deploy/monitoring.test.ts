@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
 import { z } from 'zod';
-import { registerPolicyMetrics } from '../../../src/controller/policy-metrics.ts';
+import { policyMetricPrefix, policyMetrics, policyMetricsText } from '../../../src/controller/policy-metrics.ts';
 import { RuntimeMetrics } from '../../../src/kubernetes/runtime-metrics.ts';
 import { metricsOf } from '../../support/deploy/promql.ts';
 
@@ -55,17 +55,19 @@ test('docs/metrics.md lists what the controller exports, by type and labels', as
     leading: () => true,
     watches: () => [{ kind: 'CronJob', failures: 0 }],
   });
-  registerPolicyMetrics(registry, () => []);
-  const exported = (await registry.getMetricsAsJSON())
-    .map(({ name, type }) => [name, type as unknown as string] as const)
+  const text = (await registry.metrics()) + (await policyMetricsText([]));
+  const exported = [...text.matchAll(/^# TYPE (\w+) (\w+)$/gm)]
+    .map(([, name, type]) => [name!, type!] as const)
     .filter(([name]) => !processMetrics.test(name));
   expect(new Map(exported)).toEqual(documented);
   const labels = [...read('docs/metrics.md').matchAll(/^\| `(retention_\w+)` \| \w+ \| ([^|]*)\|/gm)];
   for (const [, name, cell] of labels) {
-    const own = name!.startsWith('retention_policy_') ? ['namespace', 'policy'] : [];
+    const ofPolicies = name!.startsWith(policyMetricPrefix);
     const told = [...cell!.replace(/\(.*\)/, '').matchAll(/`(\w+)`/g)].map(([, label]) => label);
-    const { labelNames } = registry.getSingleMetric(name!) as unknown as { labelNames: string[] };
-    expect({ name, labels: labelNames }).toEqual({ name, labels: [...own, ...told] });
+    const labels = ofPolicies
+      ? policyMetrics[name!.slice(policyMetricPrefix.length) as keyof typeof policyMetrics].labels
+      : (registry.getSingleMetric(name!) as unknown as { labelNames: string[] }).labelNames;
+    expect({ name, labels }).toEqual({ name, labels: told });
   }
 });
 
