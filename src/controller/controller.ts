@@ -7,10 +7,11 @@ import { Informer, type InformerOptions } from '../kubernetes/informer.ts';
 import type { LeaseTimes } from '../kubernetes/leader-election.ts';
 import type { Logger } from '../kubernetes/logger.ts';
 import { runManager } from '../kubernetes/manager.ts';
+import { MergedInformers } from '../kubernetes/merged-informers.ts';
 import { startMonitoringServer } from '../kubernetes/monitoring-server.ts';
 import { RateLimiter } from '../kubernetes/rate-limiter.ts';
 import { RuntimeMetrics } from '../kubernetes/runtime-metrics.ts';
-import { type KubernetesObject, keyOf, type ObjectRef, type Resource } from '../kubernetes/types.ts';
+import { type KubernetesObject, keyOf, type Resource } from '../kubernetes/types.ts';
 import { WorkQueue } from '../kubernetes/work-queue.ts';
 import { Leadership } from './leadership.ts';
 import { resources, type StoredPolicy } from './objects.ts';
@@ -141,13 +142,13 @@ function watchAll(
   { namespaces = [], log, relistMs }: ControllerOptions,
 ) {
   const informers: Informer<KubernetesObject>[] = [];
-  const byKind = new Map<string, Pick<Merged<KubernetesObject>, 'get'>>();
+  const byKind = new Map<string, Pick<MergedInformers<KubernetesObject>, 'get'>>();
   const ownWrites = new OwnWrites(({ kind, metadata }) => byKind.get(kind)?.get(metadata));
   const watch = <T extends KubernetesObject>(
     resource: Resource<T>,
     enqueue: (object: T) => void,
     selection: Pick<InformerOptions<T>, 'labelSelector' | 'indexBy'>,
-  ): Merged<T> => {
+  ): MergedInformers<T> => {
     const onChange = (old: T | undefined, current: T | undefined) => {
       if (old) enqueue(old);
       if (current) enqueue(current);
@@ -157,7 +158,7 @@ function watchAll(
       (namespace) => new Informer({ client, resource, namespace, log, relistMs, onChange, onRestart, ...selection }),
     );
     informers.push(...(made as unknown as Informer<KubernetesObject>[]));
-    const merged = new Merged(made);
+    const merged = new MergedInformers(made);
     byKind.set(resource.kind, merged);
     return merged;
   };
@@ -165,7 +166,7 @@ function watchAll(
   const byPolicy = { ...own, indexBy: (object: KubernetesObject) => [policyKey(object)] };
   const enqueueOwner = (object: KubernetesObject) => queue.add(policyKey(object));
 
-  const policies: Merged<StoredPolicy> = watch(
+  const policies: MergedInformers<StoredPolicy> = watch(
     resources.policies,
     (policy) => {
       queue.add(keyOf(policy.metadata));
@@ -184,22 +185,4 @@ function watchAll(
     roleBindings: watch(resources.roleBindings, enqueueOwner, own),
   };
   return { informers, caches, ownWrites };
-}
-
-/** The informers of one kind, one for each namespace, read as one. */
-class Merged<T extends KubernetesObject> {
-  readonly #informers: Informer<T>[];
-
-  constructor(informers: Informer<T>[]) {
-    this.#informers = informers;
-  }
-  get(ref: ObjectRef): T | undefined {
-    return this.#informers.map((informer) => informer.get(ref)).find((found) => found !== undefined);
-  }
-  list(namespace?: string): T[] {
-    return this.#informers.flatMap((informer) => informer.list(namespace));
-  }
-  indexed(value: string): T[] {
-    return this.#informers.flatMap((informer) => informer.indexed(value));
-  }
 }
