@@ -7,7 +7,6 @@ import type {
   V1RoleBinding,
   V1ServiceAccount,
 } from '@kubernetes/client-node';
-import { z } from 'zod';
 import { apiVersion, explain, kind, plural } from '../api/policy.ts';
 import { type RetentionPolicySpec, specSchema } from '../api/rules.ts';
 import { type JobStatus, jobStatusSchema, type RetentionPolicyStatus, statusSchema } from '../api/status.ts';
@@ -85,14 +84,17 @@ export function parseStatus(stored: StoredPolicy): RetentionPolicyStatus {
   const status = (stored.status ?? {}) as Record<string, unknown>;
   const { jobs, ...others } = statusSchema.shape;
   const fields = Object.entries(others).map(([name, schema]) => [name, schema.safeParse(status[name]).data]);
-  const entries = z.array(z.unknown()).safeParse(status.jobs).data?.flatMap(parseJobStatus);
+  const entries = Array.isArray(status.jobs) ? status.jobs.flatMap(parseJobStatus) : undefined;
   return Object.fromEntries([...fields, ['jobs', entries]].filter(([, value]) => value !== undefined));
 }
+
+// Made once: a schema of its own for each of thousands of statuses is garbage that outlives quick collections.
+const withoutLastRun = jobStatusSchema.omit({ lastRun: true });
 
 function parseJobStatus(entry: unknown): JobStatus[] {
   const whole = jobStatusSchema.safeParse(entry);
   if (whole.success) return [whole.data];
-  const rest = jobStatusSchema.omit({ lastRun: true }).safeParse(entry);
+  const rest = withoutLastRun.safeParse(entry);
   return rest.success ? [rest.data] : [];
 }
 
