@@ -45,19 +45,28 @@ const policiesAtOnce = 100;
  * prom-client, which would hold every series in between and make all of the text at once; this lets others work meanwhile.
  */
 export async function policyMetricsText(policies: StoredPolicy[]): Promise<string> {
-  const lines = new Map<string, string[]>();
+  const text = new Map<string, string[]>();
   for (const [metric, { help }] of Object.entries(policyMetrics)) {
     const name = policyMetricPrefix + metric;
-    lines.set(metric, [`# HELP ${name} ${help}`, `# TYPE ${name} gauge`]);
+    text.set(metric, [`# HELP ${name} ${help}`, `# TYPE ${name} gauge`]);
   }
-  for (const [index, policy] of policies.entries()) {
-    if (index % policiesAtOnce === 0) await new Promise<void>((resolve) => setImmediate(resolve));
-    const { namespace = '', name } = policy.metadata;
-    for (const { metric, labels, value } of samplesOf(policy)) {
-      lines.get(metric)!.push(line(metric, { namespace, policy: name, ...labels }, value));
+  for (let start = 0; start < policies.length; start += policiesAtOnce) {
+    await new Promise<void>((resolve) => setImmediate(resolve));
+    const some = policies.slice(start, start + policiesAtOnce);
+    // Joined at once: tens of thousands of lines would outlive quick collections of garbage.
+    for (const [metric, lines] of Map.groupBy(some.flatMap(linesOf), ([metric]) => metric)) {
+      text.get(metric)!.push(lines.map(([, line]) => line).join('\n'));
     }
   }
-  return [...lines.values()].flat().join('\n');
+  return [...text.values()].flat().join('\n');
+}
+
+function linesOf(policy: StoredPolicy): [PolicyMetric, string][] {
+  const { namespace = '', name } = policy.metadata;
+  return samplesOf(policy).map(({ metric, labels, value }) => [
+    metric,
+    line(metric, { namespace, policy: name, ...labels }, value),
+  ]);
 }
 
 function line(metric: PolicyMetric, labels: Record<string, string>, value: number): string {
