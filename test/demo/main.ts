@@ -1,5 +1,6 @@
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { mkdtemp, open, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -85,18 +86,24 @@ async function startController(cluster: ControlPlane, kubectl: StrictKubectl): P
   stops.push(() => children.close());
   controllerLog = join(folder, 'controller.log');
   const log = await open(controllerLog, 'w');
-  const controller = children.spawn(process.execPath, ['bin/retention.js', 'controller', '--image', image], {
-    env: { PATH: process.env.PATH, KUBECONFIG: kubeconfig },
-    stdio: ['ignore', log.fd, log.fd],
-  });
+  const controller = children.spawn(
+    process.execPath,
+    ['bin/retention.js', 'controller', '--image', image, '--port', '0'],
+    {
+      env: { PATH: process.env.PATH, KUBECONFIG: kubeconfig },
+      stdio: ['ignore', log.fd, log.fd],
+    },
+  );
   await log.close();
   failWith(controller);
 }
 
 function failWith(controller: ChildProcess): void {
   void once(controller, 'exit').then(([code]) => {
-    if (!interrupted.signal.aborted && !finished)
-      interrupted.abort(new Error(`the controller ended with ${code}; see ${controllerLog}`));
+    if (interrupted.signal.aborted || finished) return;
+    // Its folder goes with the demo.
+    const lines = readFileSync(controllerLog, 'utf8').trim().split('\n').slice(-5).join('\n');
+    interrupted.abort(new Error(`the controller ended with ${code}: ${lines}`));
   });
 }
 let finished = false;
@@ -153,6 +160,7 @@ async function keepRunning(cluster: ControlPlane, database: DemoDatabase): Promi
   process.stdout.write(
     `export KUBECONFIG=${cluster.kubeconfigPath}
 export DATABASE_URL='${database.adminUrl}' PGSSLROOTCERT=${caFile}
+npx retention stats --database-url "$DATABASE_URL"
 
 The controller's log is ${controllerLog}. Runner Pods are plain processes here: kubectl logs has nothing of them.
 It runs on until Ctrl-C.
