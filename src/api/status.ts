@@ -2,7 +2,8 @@ import { z } from 'zod';
 import { effectiveSchema } from './effective.ts';
 import { maxTextLength, results, runResultSchema, statisticsSchema } from './run-result.ts';
 
-const conditionTypes = ['Ready', 'LastRunSucceeded', 'Reconciling', 'Stalled', 'IndexAdvised'] as const;
+/** The conditions that are this operator's own; others may add theirs. */
+export const conditionTypes = ['Ready', 'LastRunSucceeded', 'Reconciling', 'Stalled', 'IndexAdvised'] as const;
 export type ConditionType = (typeof conditionTypes)[number];
 
 /** metav1.Condition. */

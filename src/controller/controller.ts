@@ -85,6 +85,7 @@ export async function runController(options: ControllerOptions): Promise<void> {
     const reconciler = new Reconciler({
       client,
       caches,
+      complete: () => informers.every(({ hasSynced }) => hasSynced),
       ownWrites,
       events,
       runner: { image, imagePullPolicy },
@@ -153,6 +154,7 @@ function watchAll(
       if (old) enqueue(old);
       if (current) enqueue(current);
       if (current) ownWrites.seen(current);
+      else if (old) ownWrites.gone(old);
     };
     const made = (namespaces.length > 0 ? namespaces : [undefined]).map(
       (namespace) => new Informer({ client, resource, namespace, log, relistMs, onChange, onRestart, ...selection }),

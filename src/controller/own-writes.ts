@@ -30,6 +30,12 @@ export class OwnWrites {
     this.#newerThan(cached);
   }
 
+  /** Told of each object that the caches show no more. */
+  gone(object: KubernetesObject): void {
+    const id = idOf(object);
+    if (this.#written.get(id)?.metadata.uid === object.metadata.uid) this.#written.delete(id);
+  }
+
   /** What was written of an object, if that is newer than the cached one; else it is forgotten. */
   #newerThan(cached: KubernetesObject): KubernetesObject | undefined {
     const id = idOf(cached);

@@ -29,7 +29,7 @@ import { placement } from './placement.ts';
 import { jobOf, type RunnerImage } from './pod.ts';
 import { jobNames, policyStatus } from './policy-status.ts';
 import { Refusals } from './refusals.ts';
-import { eventsOf, reportForRuns } from './report.ts';
+import { eventsOf, forgetJobs, reportForRuns } from './report.ts';
 import { ageOf, podGraceMs, requeueAfterMs } from './requeue.ts';
 import { handleRequest } from './run-now.ts';
 import { writeStatus } from './status-writes.ts';
@@ -48,12 +48,17 @@ interface Caches {
 interface ReconcilerOptions {
   client: Client;
   caches: Caches;
+  /** Whether the caches hold all there is; not while a kind that was missing is listed anew. */
+  complete: () => boolean;
   ownWrites: OwnWrites;
   events: Pick<EventRecorder, 'record'>;
   runner: RunnerImage;
   log: Logger;
   now: () => Date;
 }
+
+/** How long until the caches are looked at again. */
+const incompleteMs = 1000;
 
 /** The key of the policy whose label an object carries. */
 export function policyKey({ metadata }: KubernetesObject): string {
@@ -78,6 +83,7 @@ export class Reconciler {
     const cached = caches.policies.get(refOf(key));
     // The owner references clean up behind a policy.
     if (!cached || cached.metadata.deletionTimestamp) return undefined;
+    if (!this.#options.complete()) return { requeueAfterMs: incompleteMs };
     const before = this.#ownWrites.newest(cached);
     let stored = before;
     const statusBefore = parseStatus(stored);
@@ -123,14 +129,20 @@ export class Reconciler {
       lastHandledRunRequest: request?.handled ?? lastHandled,
       now: now(),
     });
-    const written = await writeStatus(client, stored, status, policy && !placed.retrying ? names : undefined);
-    if (written !== stored) this.#ownWrites.record(written);
+    stored = this.#recorded(stored, await writeStatus(client, stored, status));
     request?.announce();
     for (const { type, reason, message } of announcements(statusBefore, status)) {
       this.#options.events.record(stored, type, reason, message);
     }
+    // After the controller's own part: what others had taken of that is whole again by now.
+    if (policy && !placed.retrying) this.#recorded(stored, await forgetJobs(client, stored, names));
     if (error) throw error;
     return { requeueAfterMs: requeueAfterMs(status, policy, waiting, now()) };
+  }
+
+  #recorded(before: StoredPolicy, written: StoredPolicy): StoredPolicy {
+    if (written !== before) this.#ownWrites.record(written);
+    return written;
   }
 
   #cronJobs(stored: StoredPolicy): CronJob[] {

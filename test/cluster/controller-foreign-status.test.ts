@@ -51,6 +51,7 @@ describe('a status that somebody else wrote', () => {
   it('into a condition does not keep that from going when it holds no longer', async () => {
     await policies.apply('p', { schedule: '61 * * * *' });
     await policies.settled('p', 'Stalled', 'True');
+    await overwrite('p', 'tool', { conditions: [condition('tool.example/Approved')] });
     await overwrite('p', 'somebody', { conditions: [condition('Stalled')] });
     await policies.statusOf('p', 'the controller’s words to be back', (status) =>
       conditionOf(status, 'Stalled')?.message.includes('61'),
@@ -58,6 +59,7 @@ describe('a status that somebody else wrote', () => {
     await policies.apply('p', { schedule: '1 * * * *' });
     const status = await policies.settled('p', 'Ready', 'True');
     expect(conditionOf(status, 'Stalled')).toBeUndefined();
+    expect(status.conditions?.map(({ type }) => type)).toContain('tool.example/Approved');
   });
 
   it('with a run whose end is no time does not keep the controller from writing its own', async () => {

@@ -34,8 +34,8 @@ export async function givenCluster(env: NodeJS.ProcessEnv): Promise<E2eCluster> 
     image,
     machineAddress,
     async stop() {
-      // A test that was interrupted may have drained one.
-      await kubectl('uncordon', ...nodes.split('\n'));
+      // A test that was interrupted may have drained one; those that have gone meanwhile do not matter.
+      await run(['uncordon', ...nodes.split('\n')]);
       await kubectl('delete', 'namespace', '-l', testLabel);
       await helm(['uninstall', 'retention', '--namespace', namespace, '--ignore-not-found'], {
         KUBECONFIG: kubeconfigPath,

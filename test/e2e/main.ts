@@ -24,8 +24,8 @@ async function main(): Promise<number> {
 /** Aborted by Ctrl-C and the like, with the exit code that a shell gives. */
 function onInterruption(): AbortSignal {
   const interrupted = new AbortController();
-  for (const [signal, code] of Object.entries({ SIGINT: 130, SIGTERM: 143 })) {
-    process.on(signal, () => interrupted.abort(code));
+  for (const [signal, code] of Object.entries({ SIGHUP: 129, SIGINT: 130, SIGTERM: 143 })) {
+    process.once(signal, () => interrupted.abort(code));
   }
   return interrupted.signal;
 }

@@ -39,6 +39,15 @@ describe('an object that the controller wrote', () => {
     expect(own.size).toBe(1);
   });
 
+  it('is forgotten with its object, and not with another of the same name', () => {
+    const own = new OwnWrites();
+    own.record(object('100'));
+    own.gone(object('99', 'u2'));
+    expect(own.size).toBe(1);
+    own.gone(object('99'));
+    expect(own.size).toBe(0);
+  });
+
   it('is not taken for another of the same name', () => {
     const own = new OwnWrites();
     own.record(object('100'));

@@ -58,6 +58,7 @@ it('a policy that changes while it is reconciled gets no run and no status for w
     roleBindings: holding(roleBinding),
   };
   const reconciler = new Reconciler({
+    complete: () => true,
     ownWrites: new OwnWrites(),
     client,
     caches,
@@ -75,4 +76,30 @@ it('a policy that changes while it is reconciled gets no run and no status for w
   const request = JSON.stringify(created);
   expect(request).toContain('ScientificCompliance');
   expect(request).not.toContain('Development');
+});
+
+it('nothing is done for a policy while the caches do not hold all there is: a rival may be missing', async () => {
+  let complete = false;
+  const asked: string[] = [];
+  const caches = {
+    policies: { get: () => cached, indexed: () => [] },
+    cronJobs: {
+      indexed: () => {
+        asked.push('cronJobs');
+        throw new Error('the test ends here');
+      },
+    },
+  };
+  const reconciler = new Reconciler({
+    complete: () => complete,
+    ownWrites: new OwnWrites(),
+    caches,
+    runner: image,
+    log: silent,
+    now: () => new Date('2026-03-01T04:00:00Z'),
+  } as never);
+  expect(await reconciler.reconcile('lab/smartem')).toEqual({ requeueAfterMs: 1000 });
+  expect(asked).toEqual([]);
+  complete = true;
+  await expect(reconciler.reconcile('lab/smartem')).rejects.toThrow('the test ends here');
 });
