@@ -63,7 +63,7 @@ async function measureController(count: number, steadyMinutes: number) {
       'all to be reconciled',
       async () => (await controller.metric('retention_controller_reconcile_total')) >= all,
       // Each look makes the metrics of all policies, which takes its time from what is measured.
-      { seconds: 120, everyMs: 250 },
+      { seconds: 120, everyMs: 500 },
     );
     const restartSeconds = (performance.now() - controller.startedAt) / 1000;
     const restartWrites = await controller.metric('retention_controller_api_writes_total');
