@@ -111,10 +111,12 @@ function folderOf({ plane }: Access): string {
   return dirname(plane.kubeconfigPath);
 }
 
-/** Makes what the image runs; its main file. */
-async function bundle(): Promise<string> {
-  await promisify(execFile)(process.execPath, ['build/bundle.ts']);
-  return 'dist/main.js';
+let bundled: Promise<string> | undefined;
+
+/** Makes what the image runs, once: one that is running loads more of it later. Its main file. */
+function bundle(): Promise<string> {
+  bundled ??= promisify(execFile)(process.execPath, ['build/bundle.ts']).then(() => 'dist/main.js');
+  return bundled;
 }
 
 async function credentials({ connection }: Access): Promise<{ ca: string; token: string }> {

@@ -6,6 +6,7 @@ import { applyPolicies, type BenchCluster } from '../bench-controller/cluster.ts
 import { type ControllerProcess, startControllerProcess } from '../bench-controller/controller-process.ts';
 import { installCrd } from '../support/controller.ts';
 import { eventually } from '../support/eventually.ts';
+import { strictly } from '../support/kubernetes/kubectl.ts';
 import type { FaultyProxy } from './faulty-proxy.ts';
 
 const changesAtOnce = 20;
@@ -115,8 +116,7 @@ export class World {
 
   async removeCrd(): Promise<void> {
     const args = ['delete', 'crd', 'retentionpolicies.retention.agentdata.io', '--timeout=120s'];
-    const { code, stderr } = await this.plane.kubectl(args);
-    if (code !== 0) throw new Error(stderr);
+    await strictly(this.plane.kubectl)(args);
   }
 
   async putCrdBack(): Promise<void> {

@@ -1,24 +1,15 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { runFieldManager } from '../../src/api/policy.ts';
 import { resources } from '../../src/controller/objects.ts';
-import { adminClient, installOperator, startController } from '../support/controller.ts';
+import { adminClient } from '../support/controller.ts';
 import { runOf } from '../support/controller-objects.ts';
 import { useCluster } from '../support/kubernetes/cluster.ts';
-import { conditionOf, Policies } from '../support/policies.ts';
+import { conditionOf } from '../support/policies.ts';
+import { useController } from '../support/use-controller.ts';
 
 const cluster = useCluster();
 const client = adminClient(cluster);
-let controller: Awaited<ReturnType<typeof startController>>;
-let policies: Policies;
-
-beforeAll(async () => {
-  await installOperator(cluster);
-  controller = await startController(cluster);
-});
-afterAll(() => controller?.stop());
-beforeEach(async () => {
-  policies = new Policies(client, await cluster.createNamespace());
-});
+const policies = useController(cluster);
 
 /** Writes a status as somebody with the right to do so. */
 function overwrite(name: string, fieldManager: string, status: object) {

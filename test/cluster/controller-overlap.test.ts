@@ -1,24 +1,15 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 import { resources } from '../../src/controller/objects.ts';
-import { adminClient, installOperator, startController } from '../support/controller.ts';
+import { adminClient, installOperator } from '../support/controller.ts';
 import { eventually } from '../support/eventually.ts';
 import { useCluster } from '../support/kubernetes/cluster.ts';
-import { conditionOf, Policies } from '../support/policies.ts';
+import { conditionOf } from '../support/policies.ts';
+import { useController } from '../support/use-controller.ts';
 
 const cluster = useCluster();
 const client = adminClient(cluster);
-let controller: Awaited<ReturnType<typeof startController>>;
-let policies: Policies;
-
-beforeAll(async () => {
-  await installOperator(cluster);
-  // No resync helps here: what one policy does to another has to be seen at once.
-  controller = await startController(cluster);
-});
-afterAll(() => controller?.stop());
-beforeEach(async () => {
-  policies = new Policies(client, await cluster.createNamespace());
-});
+// No resync helps here: what one policy does to another has to be seen at once.
+const policies = useController(cluster);
 
 const jobs = (...operations: string[]) => ({ jobs: [{ name: 'a', operations }] });
 const cronJobs = async () =>

@@ -1,32 +1,21 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 import { parseStatus, resources } from '../../src/controller/objects.ts';
-import { adminClient, installOperator, startController } from '../support/controller.ts';
+import { adminClient } from '../support/controller.ts';
 import { eventually } from '../support/eventually.ts';
 import { useCluster } from '../support/kubernetes/cluster.ts';
-import { conditionOf, Policies } from '../support/policies.ts';
+import { conditionOf } from '../support/policies.ts';
+import { useController } from '../support/use-controller.ts';
 
 const cluster = useCluster();
 const client = adminClient(cluster);
-let controller: Awaited<ReturnType<typeof startController>>;
-let namespace: string;
-let policies: Policies;
-
-beforeAll(async () => {
-  await installOperator(cluster);
-  controller = await startController(cluster);
-});
-afterAll(() => controller?.stop());
-beforeEach(async () => {
-  namespace = await cluster.createNamespace();
-  policies = new Policies(client, namespace);
-});
+const policies = useController(cluster);
 
 const jobs = [
   { name: 'one', operations: ['connections'] },
   { name: 'two', operations: ['sessions'] },
 ];
 const cronJobs = async () =>
-  (await client.list(resources.cronJobs, { namespace })).items
+  (await client.list(resources.cronJobs, { namespace: policies.namespace })).items
     .map(({ metadata, spec }) => [metadata.name, spec!.suspend])
     .sort();
 const isLive = async () =>
@@ -73,7 +62,7 @@ describe('a policy that becomes Stalled runs nothing until it is repaired', () =
     await client.apply(
       resources.cronJobs,
       {
-        metadata: { namespace, name: 'smartem-zzz' },
+        metadata: { namespace: policies.namespace, name: 'smartem-zzz' },
         spec: { schedule: '0 0 1 1 *', jobTemplate: { spec: { template } } },
       } as never,
       { fieldManager: 'somebody' },

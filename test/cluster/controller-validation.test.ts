@@ -1,25 +1,13 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it } from 'vitest';
 import { specSchema } from '../../src/api/rules.ts';
-import { adminClient, installOperator, startController } from '../support/controller.ts';
+import { installOperator } from '../support/controller.ts';
 import { eventually } from '../support/eventually.ts';
 import { useCluster } from '../support/kubernetes/cluster.ts';
-import { conditionOf, Policies, policyManifest } from '../support/policies.ts';
+import { conditionOf, policyManifest } from '../support/policies.ts';
+import { useController } from '../support/use-controller.ts';
 
 const cluster = useCluster();
-const client = adminClient(cluster);
-let controller: Awaited<ReturnType<typeof startController>>;
-let namespace: string;
-let policies: Policies;
-
-beforeAll(async () => {
-  await installOperator(cluster);
-  controller = await startController(cluster);
-});
-afterAll(() => controller?.stop());
-beforeEach(async () => {
-  namespace = await cluster.createNamespace();
-  policies = new Policies(client, namespace);
-});
+const policies = useController(cluster);
 
 const database = { secretRef: { name: 'db' } };
 const many = (count: number) => Array.from({ length: count }, (_, index) => String(index));
@@ -152,7 +140,7 @@ const stalled: [string, Record<string, unknown>, { reason: string; message: RegE
 ];
 
 const specWith = (fields: Record<string, unknown>) =>
-  policyManifest(namespace, 'p', { database, schedule: '0 3 * * *', ...fields });
+  policyManifest(policies.namespace, 'p', { database, schedule: '0 3 * * *', ...fields });
 const kubectlApply = (manifest: object) => cluster.kubectl(['apply', '-f', '-'], { input: JSON.stringify(manifest) });
 
 describe('the API server refuses, and so does the program,', () => {
@@ -165,7 +153,7 @@ describe('the API server refuses, and so does the program,', () => {
   });
 
   it('a name that is longer than a label value', async () => {
-    const { code, stderr } = await kubectlApply(policyManifest(namespace, 'x'.repeat(64)));
+    const { code, stderr } = await kubectlApply(policyManifest(policies.namespace, 'x'.repeat(64)));
     expect(stderr).toContain('metadata.name must be no longer than 63 characters');
     expect(code).toBe(1);
   });
@@ -180,7 +168,7 @@ describe('the controller says of', () => {
     expect(condition.reason).toBe(reason);
     expect(condition.message).toMatch(message);
     expect(conditionOf(status, 'Ready')).toMatchObject({ status: 'False', reason, observedGeneration: 1 });
-    expect((await cluster.batch.listNamespacedCronJob({ namespace })).items).toEqual([]);
+    expect((await cluster.batch.listNamespacedCronJob({ namespace: policies.namespace })).items).toEqual([]);
 
     // Another policy is served meanwhile, and this one when it is corrected.
     await policies.apply('other', { database: { secretRef: { name: 'other' } } });

@@ -7,7 +7,7 @@ import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ChildProcesses } from '../support/child-processes.ts';
 import { type ControlPlane, startControlPlane } from '../support/kubernetes/control-plane.ts';
-import type { Kubectl } from '../support/kubernetes/kubectl.ts';
+import { type Kubectl, strictly } from '../support/kubernetes/kubectl.ts';
 import { startProcessNode } from '../support/kubernetes/process-node.ts';
 import { type DemoDatabase, startDemoDatabase } from './data.ts';
 import { say, show, step } from './steps.ts';
@@ -53,16 +53,14 @@ async function main(): Promise<void> {
   if (keep) await keepRunning(cluster, database);
 }
 
-/** kubectl whose failure ends the demo, with its own words. */
-function strict(kubectl: Kubectl) {
-  return async (args: string[], input?: string): Promise<string> => {
+/** kubectl whose failure ends the demo, and that does nothing once the demo is interrupted. */
+function strict(kubectl: Kubectl): StrictKubectl {
+  return async (args, input) => {
     interrupted.signal.throwIfAborted();
-    const { code, stdout, stderr } = await kubectl(args, { input });
-    if (code !== 0) throw new Error(`kubectl ${args.join(' ')} failed: ${stderr.trim()}`);
-    return stdout;
+    return strictly(kubectl)(args, input);
   };
 }
-type StrictKubectl = ReturnType<typeof strict>;
+type StrictKubectl = ReturnType<typeof strictly>;
 
 /** The controller as a process of its own, with its service account's rights and no more. */
 async function startController(cluster: ControlPlane, kubectl: StrictKubectl): Promise<void> {

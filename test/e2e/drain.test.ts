@@ -2,6 +2,7 @@ import { beforeAll, expect, test } from 'vitest';
 import { addConnection, countOf } from '../support/data/due-rows.ts';
 import { eventually } from '../support/eventually.ts';
 import { useCluster } from '../support/kubernetes/cluster.ts';
+import { strictly } from '../support/kubernetes/kubectl.ts';
 import { conditionOf } from '../support/policies.ts';
 import { entryOf } from '../support/policy-runs.ts';
 import { createLab, install, type Lab } from './installation.ts';
@@ -14,11 +15,7 @@ beforeAll(async () => {
   lab = await createLab(cluster);
 });
 
-async function kubectl(...args: string[]): Promise<string> {
-  const { code, stdout, stderr } = await cluster.kubectl(args);
-  expect(code, stderr).toBe(0);
-  return stdout;
-}
+const kubectl = (...args: string[]) => strictly(cluster.kubectl)(args);
 
 test('a node drained in the middle of a run: another Pod finishes it once there is a node again', async () => {
   const { runs, server } = lab;

@@ -2,8 +2,8 @@ import { beforeAll, expect, inject, test } from 'vitest';
 import { addConnection } from '../support/data/due-rows.ts';
 import { namespace } from '../support/deploy/helm.ts';
 import { useCluster } from '../support/kubernetes/cluster.ts';
+import { strictly } from '../support/kubernetes/kubectl.ts';
 import { conditionOf } from '../support/policies.ts';
-import type { RunDatabase } from '../support/postgres/run-database.ts';
 import { createLab, install, type Lab } from './installation.ts';
 
 const cluster = useCluster();
@@ -44,12 +44,10 @@ async function expectSuccess(name: string): Promise<void> {
 
 const request = async (name: string) => (await lab.runs.request(name)).metadata!.name!;
 
-const loginOf = ({ login }: RunDatabase) => ({ ...login });
-
 test('a wrong password: the run fails with words, and succeeds with the right one', async () => {
   const database = await applyPolicy('password', { password: 'not the one' });
   await expectFailure('password', await request('password'), /password authentication failed/);
-  await lab.runs.applySecret('password-db', loginOf(database));
+  await lab.runs.applySecret('password-db', database.login);
   await expectSuccess('password');
 });
 
@@ -57,7 +55,7 @@ test('no Secret at all: the run says which is missing, and succeeds once it is t
   const database = await applyPolicy('absent');
   await lab.runs.kubectl(['delete', 'secret', 'absent-db']);
   await expectFailure('absent', await request('absent'), /absent-db/);
-  await lab.runs.applySecret('absent-db', loginOf(database));
+  await lab.runs.applySecret('absent-db', database.login);
   await expectSuccess('absent');
 });
 
@@ -68,8 +66,7 @@ async function setRunnerImage(image: string): Promise<void> {
     ['set', 'env', ...deployment, `RETENTION_RUNNER_IMAGE=${image}`],
     ['rollout', 'status', ...deployment, '--timeout=120s'],
   ]) {
-    const { code, stderr } = await cluster.kubectl(args);
-    expect(code, stderr).toBe(0);
+    await strictly(cluster.kubectl)(args);
   }
 }
 

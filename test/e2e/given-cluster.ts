@@ -1,7 +1,7 @@
 import { say } from '../bench/progress.ts';
 import { helm, namespace } from '../support/deploy/helm.ts';
 import { findBinary, sourcesFromEnvironment } from '../support/kubernetes/binaries.ts';
-import { createKubectl } from '../support/kubernetes/kubectl.ts';
+import { createKubectl, strictly } from '../support/kubernetes/kubectl.ts';
 import { testLabel } from '../support/policy-runs.ts';
 import type { E2eCluster } from './own-cluster.ts';
 
@@ -19,11 +19,7 @@ export async function givenCluster(env: NodeJS.ProcessEnv): Promise<E2eCluster> 
   }
   const kubectlPath = await findBinary('kubectl', say, sourcesFromEnvironment());
   const run = createKubectl(kubectlPath, kubeconfigPath);
-  const kubectl = async (...args: string[]) => {
-    const { code, stdout, stderr } = await run(args);
-    if (code !== 0) throw new Error(`the cluster of KUBECONFIG: kubectl ${args.join(' ')}: ${stderr.trim()}`);
-    return stdout.trim();
-  };
+  const kubectl = async (...args: string[]) => (await strictly(run)(args)).trim();
   const there = await kubectl('get', crd, `namespace/${namespace}`, '--ignore-not-found', '-o', 'name');
   if (there)
     throw new Error(`the cluster of ${kubeconfigPath} has ${there.replace('\n', ' and ')}: the tests want one without`);

@@ -3,6 +3,7 @@ import { Client } from '../../src/kubernetes/client.ts';
 import type { Connection } from '../../src/kubernetes/connection.ts';
 import { connectionFromKubeconfig } from '../../src/kubernetes/connection-from-kubeconfig.ts';
 import type { Cluster } from './kubernetes/cluster.ts';
+import { strictly } from './kubernetes/kubectl.ts';
 import { silent } from './log.ts';
 
 export const runnerImage = 'registry.invalid/retention-operator:test';
@@ -24,8 +25,7 @@ async function apply({ kubectl }: Pick<Cluster, 'kubectl'>, folder: string): Pro
     ['apply', '--server-side', '--force-conflicts', '-k', folder],
     ['wait', '--for=condition=Established', '--timeout=30s', 'crd/retentionpolicies.retention.agentdata.io'],
   ]) {
-    const { code, stderr } = await kubectl(args);
-    if (code !== 0) throw new Error(`kubectl ${args.join(' ')}: ${stderr}`);
+    await strictly(kubectl)(args);
   }
 }
 

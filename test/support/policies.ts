@@ -19,7 +19,7 @@ export function policyManifest(namespace: string, name: string, spec: Spec = {})
 /** What tests do with the policies of one namespace, as their user. */
 export class Policies {
   readonly client: Client;
-  readonly namespace: string;
+  namespace: string;
 
   constructor(client: Client, namespace: string) {
     this.client = client;

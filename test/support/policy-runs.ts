@@ -5,6 +5,7 @@ import type { RetentionPolicyStatus } from '../../src/api/status.ts';
 import { adminClient } from './controller.ts';
 import { eventually } from './eventually.ts';
 import type { Cluster } from './kubernetes/cluster.ts';
+import { strictly } from './kubernetes/kubectl.ts';
 import { Policies, policyManifest } from './policies.ts';
 
 /** On every namespace in which policies run for real, so that what an interrupted test leaves can be found. */
@@ -38,9 +39,7 @@ export class PolicyRuns {
 
   /** kubectl in the namespace; a failure is an error with its words. */
   async kubectl(args: string[], input?: string): Promise<string> {
-    const { code, stdout, stderr } = await this.cluster.kubectl(['-n', this.namespace, ...args], { input });
-    if (code !== 0) throw new Error(`kubectl ${args.join(' ')}: ${stderr}`);
-    return stdout;
+    return strictly(this.cluster.kubectl)(['-n', this.namespace, ...args], input);
   }
 
   async applySecret(name: string, stringData: Record<string, string> | object): Promise<void> {

@@ -4,6 +4,7 @@ import type { ChildProcesses } from '../../support/child-processes.ts';
 import { eventually } from '../../support/eventually.ts';
 import { findNodeBinaries, type Log } from '../../support/kubernetes/binaries.ts';
 import type { ControlPlane } from '../../support/kubernetes/control-plane.ts';
+import { strictly } from '../../support/kubernetes/kubectl.ts';
 import { dnsAddress, dnsPort, podNetwork, writeConfiguration } from './config.ts';
 import { machineAddress, type Namespaces, nodeAddress, spawnLogged } from './namespaces.ts';
 
@@ -97,8 +98,7 @@ async function applyDns({ kubectl }: ControlPlane): Promise<void> {
     endpoints: [{ addresses: [machineAddress] }],
   };
   const list = { apiVersion: 'v1', kind: 'List', items: [service, slice] };
-  const { code, stderr } = await kubectl(['apply', '-f', '-'], { input: JSON.stringify(list) });
-  if (code !== 0) throw new Error(stderr);
+  await strictly(kubectl)(['apply', '-f', '-'], JSON.stringify(list));
 }
 
 async function isReady({ kubectl }: ControlPlane): Promise<boolean> {

@@ -24,3 +24,12 @@ export function createKubectl(binary: string, kubeconfigPath: string): Kubectl {
     return { stdout, stderr, code: code ?? 1 };
   };
 }
+
+/** kubectl whose failure is an exception with its own words; gives what it prints. */
+export function strictly(kubectl: Kubectl) {
+  return async (args: string[], input?: string): Promise<string> => {
+    const { code, stdout, stderr } = await kubectl(args, { input });
+    if (code !== 0) throw new Error(`kubectl ${args.join(' ')} failed: ${stderr.trim()}`);
+    return stdout;
+  };
+}
