@@ -33,6 +33,16 @@ const operationResultSchema = z.object({
   archived: rows.optional().describe('Rows whose content was replaced by a note that it is archived.'),
   deleted: rows.optional().describe('Rows deleted.'),
   skipped: rows.describe('Rows left as they were, because they were locked twice.'),
+  failed: rows
+    .optional()
+    .describe(
+      'Rows left as they were, because the database refuses to change them: by a trigger, a check or another constraint.',
+    ),
+  kept: z
+    .array(z.object({ table: z.string().max(130), rows }))
+    .max(16)
+    .optional()
+    .describe('Rows past their age that were not deleted because rows of another table refer to them, by that table.'),
   batches: rows.describe('Transactions that changed rows.'),
   deadRows: rows
     .optional()

@@ -33,7 +33,9 @@ function operationsText(operations: readonly OperationResult[]): string[] {
       ['OPERATION', 'OLDER THAN', 'CLOSED', 'ARCHIVED', 'DELETED', 'SKIPPED', 'BATCHES', 'SECONDS'],
       ...operations.map(operationRow),
     ]),
-    ...operations.flatMap(({ name, message }) => (message === undefined ? [] : [`${name}: ${message}`])),
+    ...operations.flatMap(({ name, message, failed }) =>
+      message === undefined || failed !== undefined ? [] : [`${name}: ${message}`],
+    ),
     '',
   ];
 }

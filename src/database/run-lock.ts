@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
+import { pinnedPath } from './session.ts';
 
 // "reten" in ASCII, shortened to 31 bits: this program's own class of advisory locks.
 const lockClass = 0x72657465;
@@ -41,7 +42,7 @@ export async function acquireRunLock(
   };
   try {
     // A stricter default isolation would keep a snapshot for as long as the run lasts, and hold back vacuum.
-    await client.query('begin isolation level read committed');
+    await client.query(`begin isolation level read committed; set local search_path to ${pinnedPath}`);
     await client.query(
       // transaction_timeout is unknown before PostgreSQL 17.
       `select set_config(name, '0', true)

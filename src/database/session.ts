@@ -1,10 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import pg from 'pg';
+import type pg from 'pg';
 import { isConflict, isLostConnection } from './transient-error.ts';
 
 /** Settings of one transaction; times in milliseconds, 0 for none. */
 export interface TransactionSettings {
-  schema: string;
   lockTimeoutMs: number;
   statementTimeoutMs: number;
   /** Shows in pg_stat_activity behind the connection's own application_name, for as long as the transaction lasts. */
@@ -15,6 +14,9 @@ export interface TransactionSettings {
   /** Once aborted, nothing is tried again. */
   stop?: AbortSignal;
 }
+
+/** A search_path in which a name means what PostgreSQL's own catalog says, whatever strangers have made. */
+export const pinnedPath = 'pg_catalog, pg_temp';
 
 /** Pauses before a transaction that met with a conflict or a lost connection is tried again, each 50 to 100 % of this. */
 const retryPausesMs = [100, 400, 1_600, 3_200, 6_400];
@@ -89,7 +91,9 @@ export class Session {
 
   /** Commits. If the connection is lost before the answer, returns only if the transaction was committed all the same. */
   async #commit(client: pg.Client, stop: AbortSignal | undefined): Promise<void> {
-    const { rows } = await client.query<{ xid: string | null }>('select pg_current_xact_id_if_assigned()::text as xid');
+    const { rows } = await client.query<{ xid: string | null }>(
+      'select pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.text as xid',
+    );
     const { xid } = rows[0]!;
     try {
       await client.query('commit');
@@ -107,9 +111,10 @@ export class Session {
       if (stop?.aborted) return false;
       try {
         const client = await this.#open();
-        const { rows } = await client.query<{ status: string | null }>('select pg_xact_status($1::xid8) as status', [
-          xid,
-        ]);
+        const { rows } = await client.query<{ status: string | null }>(
+          'select pg_catalog.pg_xact_status($1::pg_catalog.xid8) as status',
+          [xid],
+        );
         if (rows[0]!.status !== 'in progress') return rows[0]!.status === 'committed';
       } catch (error) {
         if (!isLostConnection(error)) throw error;
@@ -122,7 +127,7 @@ export class Session {
   async flush(settings: TransactionSettings): Promise<void> {
     await this.transaction({ ...settings, waitForDisk: true }, (client) =>
       // A commit waits for the disk only if it wrote to the log itself.
-      client.query(`select pg_logical_emit_message(true, 'retention', '')`),
+      client.query(`select pg_catalog.pg_logical_emit_message(true, 'retention', '')`),
     );
   }
 
@@ -131,7 +136,7 @@ export class Session {
     if (this.#backend === undefined) return;
     const other = await this.#connect();
     try {
-      if (this.#backend !== undefined) await other.query('select pg_cancel_backend($1)', [this.#backend]);
+      if (this.#backend !== undefined) await other.query('select pg_catalog.pg_cancel_backend($1)', [this.#backend]);
     } finally {
       await other.end();
     }
@@ -161,32 +166,49 @@ export class Session {
   }
 }
 
-/** Applies the settings; returns the server process, which pgbouncer hides from the driver. */
+/**
+ * Applies the settings; returns the server process, which pgbouncer hides from the driver. Until it is done, the statement is
+ * under whatever search_path the role has, so all of it is qualified; later ones find only what PostgreSQL itself has made.
+ */
 async function configure(client: pg.Client, settings: TransactionSettings): Promise<number> {
   const { rows } = await client.query<{ pid: number }>(
-    `select pg_backend_pid() as pid,
-            set_config('timezone', 'UTC', true),
-            set_config('datestyle', 'ISO, YMD', true),
-            set_config('row_security', 'off', true),
-            set_config('search_path', $1, true),
-            set_config('lock_timeout', $2, true),
-            set_config('statement_timeout', $3, true),
-            set_config('idle_in_transaction_session_timeout', '0', true),
-            case when $4 then set_config('synchronous_commit', 'off', true) end,
+    `select pg_catalog.pg_backend_pid() as pid,
+            pg_catalog.set_config('search_path', '${pinnedPath}', true),
+            pg_catalog.set_config('timezone', 'UTC', true),
+            pg_catalog.set_config('datestyle', 'ISO, YMD', true),
+            pg_catalog.set_config('row_security', 'off', true),
+            pg_catalog.set_config('lock_timeout', $1, true),
+            pg_catalog.set_config('statement_timeout', $2, true),
+            pg_catalog.set_config('idle_in_transaction_session_timeout', '0', true),
+            case when $3::pg_catalog.bool then pg_catalog.set_config('synchronous_commit', 'off', true) end,
             -- 63 bytes at most: of a long policy name the end goes, not the operation.
-            case when $5::text is not null
-                 then set_config('application_name',
-                                 left(current_setting('application_name'), 62 - length($5)) || ' ' || $5, true) end,
+            case when $4::pg_catalog.text is not null
+                 then pg_catalog.set_config(
+                        'application_name',
+                        pg_catalog.concat(
+                          pg_catalog.left(pg_catalog.current_setting('application_name'),
+                                          62 operator(pg_catalog.-) pg_catalog.length($4::pg_catalog.text)),
+                          ' ', $4::pg_catalog.text),
+                        true) end,
             -- Unknown before PostgreSQL 17.
-            case when current_setting('transaction_timeout', true) is not null
-                 then set_config('transaction_timeout', '0', true) end`,
+            case when pg_catalog.current_setting('transaction_timeout', true) is not null
+                 then pg_catalog.set_config('transaction_timeout', '0', true) end`,
     [
-      pg.escapeIdentifier(settings.schema),
       `${settings.lockTimeoutMs}ms`,
       `${settings.statementTimeoutMs}ms`,
       settings.waitForDisk === false,
-      settings.operation,
+      settings.operation ?? null,
     ],
   );
   return rows[0]!.pid;
+}
+
+/**
+ * For the rest of the transaction, gives the session what the role has at login: the tables' triggers, checks and generated
+ * columns were written for that, not for a run's own settings. Whatever is sent after it must be qualified throughout.
+ */
+export async function asAtLogin(client: pg.Client): Promise<void> {
+  await client.query(
+    ['search_path', 'timezone', 'datestyle', 'row_security'].map((name) => `set local ${name} to default`).join('; '),
+  );
 }

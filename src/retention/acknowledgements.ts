@@ -7,9 +7,15 @@ export function deletesAcknowledgements(retention: EffectiveRetention): boolean 
   return retention.acknowledgementRetentionDays < auditTrailDays;
 }
 
-/** Acknowledgements past acknowledgementRetentionDays are deleted: the audit trail gets shorter. */
-export function acknowledgements({ tables }: Scope, cutoff: string): Operation {
-  const due = `t.created_at < $1`;
+/**
+ * Acknowledgements past acknowledgementRetentionDays are deleted: the audit trail gets shorter. One to which a row of another
+ * table refers is kept.
+ */
+export function acknowledgements({ tables, keys }: Scope, cutoff: string): Operation {
+  const pastAge = `t.created_at operator(pg_catalog.<) $1`;
+  const { references } = keys.acknowledgement;
+  const due = [pastAge, ...references.map(({ rows }) => `not exists (${rows} offset 0)`)].join(' and ');
+  const without = [pastAge, ...references.map(({ rows }) => `not exists (${rows})`)].join(' and ');
   return {
     name: 'acknowledgements',
     table: tables.acknowledgement,
@@ -17,14 +23,19 @@ export function acknowledgements({ tables }: Scope, cutoff: string): Operation {
     primaryKey: 'acknowledgement_id',
     cutoff,
     dueParameters: [cutoff],
+    keys: keys.acknowledgement,
+    kept: references.map(({ table, rows }) => ({
+      table,
+      from: `${tables.acknowledgement} t where ${pastAge} and exists (${rows})`,
+    })),
     steps: [
       {
         action: 'deleted',
         due,
-        from: `${tables.acknowledgement} t where ${due}`,
+        from: `${tables.acknowledgement} t where ${without}`,
         lock: 'for update',
-        lockFirst: false,
-        change: `delete from ${tables.acknowledgement} t`,
+        lockFirst: references.length > 0,
+        change: () => `delete from ${tables.acknowledgement} t`,
         changeParameters: [],
       },
     ],

@@ -1,5 +1,8 @@
 import type pg from 'pg';
+import { asAtLogin } from '../database/session.ts';
+import { RowsRefused, refusesRows } from './bad-rows.ts';
 import type { Operation, Step } from './operation.ts';
+import { keepKeysOut } from './references.ts';
 
 /** Some rows of a table, by an SQL condition on its alias `t` whose parameters begin at `$first`. */
 export interface Rows {
@@ -7,31 +10,93 @@ export interface Rows {
   parameters: readonly unknown[];
 }
 
-/** Rows by a column that tells them apart, as text: the primary key, or within one transaction their place `ctid`. */
-export function rowsByKey(column: string, keys: readonly string[]): Rows {
-  const type = column === 'ctid' ? '::tid[]' : '';
-  return { where: (first) => `t.${column} = any($${first}${type})`, parameters: [keys] };
+/** The column by which a batch knows its rows: the primary key, or within one transaction their place `ctid`. */
+export type KeyColumn = string;
+
+/** Rows by a column that tells them apart, as text. */
+export function rowsByKey(column: KeyColumn, keys: readonly string[]): Rows {
+  const type = column === 'ctid' ? '::pg_catalog.tid[]' : '';
+  return { where: (first) => `t.${column} operator(pg_catalog.=) any($${first}${type})`, parameters: [keys] };
 }
 
 /** Rows whose place is in the blocks from `from` to before `to`. */
 export function rowsInBlocks(from: number, to: number): Rows {
   return {
-    where: (first) => `t.ctid >= $${first}::tid and t.ctid < $${first + 1}::tid`,
+    where: (first) =>
+      `t.ctid operator(pg_catalog.>=) $${first}::pg_catalog.tid and t.ctid operator(pg_catalog.<) $${first + 1}::pg_catalog.tid`,
     parameters: [`(${from},0)`, `(${to},0)`],
   };
 }
 
+/** What came of some rows in one transaction, by their keys. */
+export interface Taken {
+  /** Those that were locked; the others are locked by somebody else, gone, or not due any more. */
+  keys: string[];
+  changed: number;
+}
+
 /**
- * Locks those of some rows that a step is due for, and returns their keys from `column`. Condition and lock stand at one
- * query level: around a subselect, rows would be locked and changed that are no longer due (measured). Rows that others
- * hold locked are passed over, or waited for up to the lock timeout.
+ * Locks those of some rows that a step is due for, looks again where other rows decide, and changes them. To be called in a
+ * transaction of its own. Throws RowsRefused where one of the rows is the reason that it cannot be done.
  */
-export async function lockRows(
+export async function lockAndChange(
   client: pg.Client,
   o: Operation,
   step: Step,
   rows: Rows,
-  column: string,
+  column: KeyColumn,
+  others: 'skip locked' | 'wait',
+): Promise<Taken> {
+  await keepUnknownKeysOut(client, o, step);
+  const keys = await lockRows(client, o, step, rows, column, others);
+  const due = step.lockFirst ? await lookAgain(client, o, step, column, keys) : keys;
+  if (due.length === 0) return { keys, changed: 0 };
+  const found = rowsByKey(column, due);
+  const changed = await change(client, `${step.change(1 + found.parameters.length)} where ${found.where(1)}`, [
+    ...found.parameters,
+    ...step.changeParameters,
+  ]);
+  // What swallows a change would look like a run with nothing to do.
+  if (changed < due.length) {
+    throw new RowsRefused(
+      new Error(
+        `${due.length} rows of ${o.table} were locked and ${changed} changed: a trigger or a rule of that table keeps them`,
+      ),
+    );
+  }
+  return { keys, changed };
+}
+
+/**
+ * Changes those of some rows that a step is due for, in one statement that waits for rows that others hold locked: PostgreSQL
+ * looks at such a row again. Not for a step with `lockFirst`. How many rows changed; throws as `lockAndChange` does.
+ */
+export async function changeDirectly(client: pg.Client, o: Operation, step: Step, rows: Rows): Promise<number> {
+  await keepUnknownKeysOut(client, o, step);
+  const own = [...o.dueParameters, ...step.changeParameters];
+  return change(
+    client,
+    `${step.change(o.dueParameters.length + 1)}
+      where ${rows.where(own.length + 1)}
+        and ${step.due}`,
+    [...own, ...rows.parameters],
+  );
+}
+
+async function keepUnknownKeysOut(client: pg.Client, o: Operation, { action }: Step): Promise<void> {
+  if (action === 'deleted' && o.keys !== undefined) await keepKeysOut(client, o.table, o.keys);
+}
+
+/**
+ * Condition and lock stand at one query level: around a subselect, rows would be locked and changed that are no longer due
+ * (measured). Rows that others hold locked are passed over, or waited for up to the lock timeout.
+ */
+async function lockRows(
+  client: pg.Client,
+  o: Operation,
+  step: Step,
+  rows: Rows,
+  column: KeyColumn,
   others: 'skip locked' | 'wait',
 ): Promise<string[]> {
   const result = await client.query<{ key: string }>(
@@ -45,51 +110,34 @@ export async function lockRows(
   return result.rows.map((row) => row.key);
 }
 
-/** Changes those of some rows that a step is due for; how many. Waits for rows that others hold locked. */
-export async function changeRows(client: pg.Client, o: Operation, step: Step, rows: Rows): Promise<number> {
-  const own = [...o.dueParameters, ...step.changeParameters];
-  const { rowCount } = await client.query(
-    `${step.change}
-      where ${rows.where(own.length + 1)}
-        and ${step.due}`,
-    [...own, ...rows.parameters],
-  );
-  return rowCount ?? 0;
-}
-
-/**
- * Changes rows that the same transaction has locked, as far as the step is still due for them now that they are locked.
- * Throws where rows stay as they were although they are due: a trigger or a rule that swallows a change would look like
- * a run with nothing to do.
- */
-export async function changeLockedRows(
+/** Those of some rows that a step is still due for now that they are locked, in a statement and so a snapshot of its own. */
+async function lookAgain(
   client: pg.Client,
   o: Operation,
   step: Step,
-  column: string,
+  column: KeyColumn,
   keys: readonly string[],
-): Promise<number> {
-  if (keys.length === 0) return 0;
+): Promise<string[]> {
+  if (keys.length === 0) return [];
   const rows = rowsByKey(column, keys);
-  let changed = 0;
-  // An acknowledgement that came or went makes a row due again between two statements: a second try changes it then.
-  for (let tries = 0; tries < 2; tries++) {
-    changed += await changeRows(client, o, step, rows);
-    if (changed === keys.length) return changed;
-    if (changed < keys.length && (await countDueOf(client, o, step, rows)) === 0) return changed;
-  }
-  throw new Error(
-    `${keys.length} rows of ${o.table} were locked and ${changed} changed: a trigger or a rule of that table keeps them`,
-  );
-}
-
-async function countDueOf(client: pg.Client, o: Operation, step: Step, rows: Rows): Promise<number> {
-  const { rows: counted } = await client.query<{ count: string }>(
-    `select count(*) as count
+  const result = await client.query<{ key: string }>(
+    `select t.${column}::text as key
        from ${o.table} t
       where ${rows.where(o.dueParameters.length + 1)}
         and ${step.due}`,
     [...o.dueParameters, ...rows.parameters],
   );
-  return Number(counted[0]!.count);
+  return result.rows.map((row) => row.key);
+}
+
+/** Runs the one statement of a transaction that changes rows, as the application would; deferred constraints are checked too. */
+async function change(client: pg.Client, text: string, values: unknown[]): Promise<number> {
+  await asAtLogin(client);
+  try {
+    const { rowCount } = await client.query(text, values);
+    if (rowCount) await client.query('set constraints all immediate');
+    return rowCount ?? 0;
+  } catch (cause) {
+    throw refusesRows(cause) ? new RowsRefused(cause as Error) : cause;
+  }
 }

@@ -1,4 +1,6 @@
-import { changeLockedRows, changeRows, lockRows, rowsInBlocks } from './batch.ts';
+import { RowsRefused } from './bad-rows.ts';
+import { changeDirectly, lockAndChange, rowsInBlocks } from './batch.ts';
+import { changeKeys } from './change-keys.ts';
 import type { TableSize } from './choose-walk.ts';
 import type { Step } from './operation.ts';
 import { markStopped, pauseAfterBatch, recordBatch, type Walk } from './walk.ts';
@@ -22,7 +24,7 @@ export async function walkBlocks(walk: Walk, { blocks, rowsPerBlock }: TableSize
     const started = performance.now();
     for (const step of operation.steps) {
       if (stop.aborted) return markStopped(progress, 0);
-      recordBatch(walk, { [step.action]: await changeBlocks(walk, step, from, to) });
+      await changeBlocks(walk, step, from, to);
     }
     pace.took(performance.now() - started);
     from = to;
@@ -30,23 +32,47 @@ export async function walkBlocks(walk: Walk, { blocks, rowsPerBlock }: TableSize
   }
 }
 
-/** One step for the rows in some blocks, in a transaction of its own; how many rows it changed. */
-async function changeBlocks(walk: Walk, step: Step, from: number, to: number): Promise<number> {
+/** One step for the rows in some blocks, in a transaction of its own; by key, and in more, where one of them is bad. */
+async function changeBlocks(walk: Walk, step: Step, from: number, to: number): Promise<void> {
+  try {
+    recordBatch(walk, { [step.action]: await changeAtOnce(walk, step, from, to) });
+  } catch (error) {
+    if (!(error instanceof RowsRefused)) throw error;
+    await changeKeys(walk, step, await keysInBlocks(walk, step, from, to), 'skip locked');
+  }
+}
+
+async function changeAtOnce(walk: Walk, step: Step, from: number, to: number): Promise<number> {
   const { session, settings, operation } = walk;
   const rows = rowsInBlocks(from, to);
-  const locking = () =>
-    session.transaction(settings, async (client) => {
-      const places = await lockRows(client, operation, step, rows, 'ctid', 'skip locked');
-      return changeLockedRows(client, operation, step, 'ctid', places);
-    });
+  const locking = async () => {
+    const { changed } = await session.transaction(settings, (client) =>
+      lockAndChange(client, operation, step, rows, 'ctid', 'skip locked'),
+    );
+    return changed;
+  };
   if (step.lockFirst) return locking();
   const lockTimeoutMs = Math.min(settings.lockTimeoutMs, patienceMs);
   try {
     return await session.transaction({ ...settings, lockTimeoutMs }, (client) =>
-      changeRows(client, operation, step, rows),
+      changeDirectly(client, operation, step, rows),
     );
   } catch (error) {
     if ((error as { code?: string }).code !== lockNotAvailable) throw error;
     return locking();
   }
+}
+
+function keysInBlocks({ session, settings, operation }: Walk, step: Step, from: number, to: number): Promise<string[]> {
+  const rows = rowsInBlocks(from, to);
+  return session.transaction(settings, async (client) => {
+    const found = await client.query<{ key: string }>(
+      `select t.${operation.primaryKey}::text as key
+         from ${operation.table} t
+        where ${rows.where(operation.dueParameters.length + 1)}
+          and ${step.due}`,
+      [...operation.dueParameters, ...rows.parameters],
+    );
+    return found.rows.map((row) => row.key);
+  });
 }

@@ -18,6 +18,8 @@ const textTypes = ['character varying', 'text'];
 function allowedTypes(column: string): string[] | undefined {
   if (['experimental_parameters', 'payload', 'instruction_metadata'].includes(column)) return ['jsonb'];
   if (column === 'status') return textTypes;
+  // Compared by PostgreSQL's own operators, which must find equal what the foreign key finds equal.
+  if (column === 'instruction_id') return [...textTypes, 'uuid', 'integer', 'bigint'];
   return column.endsWith('_at') ? timestampTypes : undefined;
 }
 

@@ -5,7 +5,7 @@ import type { Operation, Scope } from './operation.ts';
  * `closedAt` is the run's instant in the type and zone of column closed_at.
  */
 export function connections({ tables, retention }: Scope, cutoff: string, closedAt: string): Operation {
-  const due = `t.status = 'active' and t.last_heartbeat_at < $1`;
+  const due = `t.status operator(pg_catalog.=) 'active' and t.last_heartbeat_at operator(pg_catalog.<) $1`;
   return {
     name: 'connections',
     table: tables.connection,
@@ -13,6 +13,7 @@ export function connections({ tables, retention }: Scope, cutoff: string, closed
     primaryKey: 'id',
     cutoff,
     dueParameters: [cutoff],
+    kept: [],
     steps: [
       {
         action: 'closed',
@@ -20,8 +21,8 @@ export function connections({ tables, retention }: Scope, cutoff: string, closed
         from: `${tables.connection} t where ${due}`,
         lock: 'for no key update',
         lockFirst: false,
-        change: `update ${tables.connection} t
-                    set status = 'timeout', closed_at = $2, close_reason = $3`,
+        change: (first) => `update ${tables.connection} t
+                    set status = 'timeout', closed_at = $${first}, close_reason = $${first + 1}`,
         changeParameters: [closedAt, `Stale connection cleanup after ${retention.connectionCleanupHours}h`],
       },
     ],

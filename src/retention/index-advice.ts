@@ -2,10 +2,13 @@ import type pg from 'pg';
 import { escapeIdentifier } from 'pg';
 import type { IndexAdvice } from '../api/run-result.ts';
 import type { CleanupOperation } from '../api/spec.ts';
+import { pinnedPath } from '../database/session.ts';
 import { countQuery } from './count.ts';
 import { explain, type PlanNode } from './explain.ts';
+import { payloadNotArchived } from './instructions.ts';
 import type { Changes, Operation } from './operation.ts';
 import type { RunOptions } from './options.ts';
+import { hasContent } from './sessions.ts';
 import { type Tables, tableNames } from './tables.ts';
 
 /**
@@ -52,8 +55,8 @@ const candidates: readonly Candidate[] = [
     action: 'archived',
     table: tableNames.instruction,
     name: 'retention_instruction_not_archived',
-    definition: `(created_at, id) include (instruction_id, status) where payload -> 'archived' is distinct from 'true'::jsonb`,
-    statistics: { name: 'retention_instruction_archived', expression: `payload -> 'archived'` },
+    definition: `(created_at, id) include (instruction_id, status) where ${payloadNotArchived('')}`,
+    statistics: { name: 'retention_instruction_archived', expression: `payload operator(pg_catalog.->) 'archived'` },
     rows: 'instructions to archive',
     effect: costOfArchiving,
   },
@@ -62,8 +65,11 @@ const candidates: readonly Candidate[] = [
     action: 'archived',
     table: tableNames.session,
     name: 'retention_session_not_archived',
-    definition: `(ended_at, id) include (status) where experimental_parameters is not null and experimental_parameters not in ('null'::jsonb, '{}'::jsonb, '[]'::jsonb) and experimental_parameters -> 'archived' is distinct from 'true'::jsonb`,
-    statistics: { name: 'retention_session_archived', expression: `experimental_parameters -> 'archived'` },
+    definition: `(ended_at, id) include (status) where ${hasContent('')}`,
+    statistics: {
+      name: 'retention_session_archived',
+      expression: `experimental_parameters operator(pg_catalog.->) 'archived'`,
+    },
     rows: 'sessions to archive',
     effect: costOfArchiving,
   },
@@ -111,7 +117,8 @@ export async function adviseIndexes(
 
 /** Names of the advised indexes that an interrupted build has left in the schema: not valid, yet written to. */
 export async function brokenIndexes(client: pg.Client, tables: Tables): Promise<string[]> {
-  const there = await readCatalog(client, tables);
+  await client.query(`begin; set local search_path to ${pinnedPath}`);
+  const there = await readCatalog(client, tables).finally(() => client.query('rollback'));
   return candidates.map(({ name }) => name).filter((name) => there.get(name)?.valid === false);
 }
 

@@ -1,22 +1,31 @@
 import type { Operation, Scope } from './operation.ts';
 
+/** SQL condition: an instruction is not archived yet. `of` names the table, or nothing where an index is made. */
+export function payloadNotArchived(of: 't.' | ''): string {
+  return `((${of}payload operator(pg_catalog.->) 'archived') operator(pg_catalog.=) 'true'::pg_catalog.jsonb) is not true`;
+}
+
 /**
  * Instructions past instructionRetentionDays: one without acknowledgements is deleted, archived or not; one with them
- * is archived.
+ * is archived. One to which a row of any other table refers counts as one with acknowledgements.
  *
- * No acknowledgement is lost because the delete looks for them in a statement of its own, after the lock was granted:
+ * No acknowledgement is lost because the batch looks for them in a statement of its own, after the lock was granted:
  * whatever was committed before the lock is seen, and a later insert waits for the lock (its foreign key needs a key
  * share lock on the instruction). One statement that does both keeps one snapshot and loses what came in between.
  *
  * Deletes come first, in a transaction of their own: the room that they leave in a page is where the archived versions
  * of its other rows go, without a new entry in any index.
  */
-export function instructions({ tables, retention, instant }: Scope, cutoff: string): Operation {
-  const pastAge = `t.created_at < $1 and t.status = any($2)`;
-  const notArchived = `t.payload -> 'archived' is distinct from 'true'::jsonb`;
-  const itsAcknowledgements = `select from ${tables.acknowledgement} a where a.instruction_id = t.instruction_id`;
-  // offset 0 keeps the planner from hashing the whole acknowledgement table for each batch.
-  const acknowledged = `exists (${itsAcknowledgements} offset 0)`;
+export function instructions({ tables, retention, instant, keys }: Scope, cutoff: string): Operation {
+  const pastAge = `t.created_at operator(pg_catalog.<) $1 and t.status operator(pg_catalog.=) any($2)`;
+  const notArchived = payloadNotArchived('t.');
+  const acknowledgements = `select from ${tables.acknowledgement} a
+                             where a.instruction_id operator(pg_catalog.=) t.instruction_id`;
+  const { references } = keys.instruction;
+  const referring = [acknowledgements, ...references.map(({ rows }) => rows)];
+  // offset 0 keeps the planner from hashing the whole referring table for each batch.
+  const kept = `(${referring.map((rows) => `exists (${rows} offset 0)`).join(' or ')})`;
+  const without = referring.map((rows) => `not exists (${rows})`).join(' and ');
   return {
     name: 'instructions',
     table: tables.instruction,
@@ -24,44 +33,58 @@ export function instructions({ tables, retention, instant }: Scope, cutoff: stri
     primaryKey: 'id',
     cutoff,
     dueParameters: [cutoff, retention.statuses.instructions],
+    keys: keys.instruction,
+    kept: references.map(({ table, rows }) => ({
+      table,
+      from: `${tables.instruction} t where ${pastAge} and not exists (${acknowledgements}) and exists (${rows})`,
+    })),
     steps: [
       {
         action: 'deleted',
-        due: `${pastAge} and not ${acknowledged}`,
+        due: `${pastAge} and not ${kept}`,
         // The many archived ones that are kept are joined.
-        from: `${tables.instruction} t where ${pastAge} and not exists (${itsAcknowledgements})`,
+        from: `${tables.instruction} t where ${pastAge} and ${without}`,
         lock: 'for update',
         lockFirst: true,
-        change: `delete from ${tables.instruction} t`,
+        change: () => `delete from ${tables.instruction} t`,
         changeParameters: [],
       },
       {
         action: 'archived',
-        due: `${pastAge} and ${notArchived} and ${acknowledged}`,
+        due: `${pastAge} and ${notArchived} and ${kept}`,
         // The few that are not archived yet are found first, and then looked up one by one.
-        from: `(select * from ${tables.instruction} t where ${pastAge} and ${notArchived} offset 0) t
-                where ${acknowledged}`,
+        from: `(select t.*, t.tableoid, t.ctid from ${tables.instruction} t where ${pastAge} and ${notArchived} offset 0) t
+                where ${kept}`,
         // Acknowledgements that come meanwhile need not wait: their instruction stays.
         lock: 'for no key update',
         lockFirst: false,
-        change: `update ${tables.instruction} t
-                    set payload = $3::jsonb,
+        change: (first) => `update ${tables.instruction} t
+                    set payload = $${first}::pg_catalog.jsonb,
                         instruction_metadata =
                           case
-                            when instruction_metadata is null or jsonb_typeof(instruction_metadata) = 'null' then '{}'::jsonb
-                            when jsonb_typeof(instruction_metadata) = 'object' then instruction_metadata
-                            else jsonb_build_object('original_metadata', instruction_metadata)
+                            when instruction_metadata is null then '{}'::pg_catalog.jsonb
+                            when pg_catalog.jsonb_typeof(instruction_metadata) operator(pg_catalog.=) 'null'
+                              then '{}'::pg_catalog.jsonb
+                            when pg_catalog.jsonb_typeof(instruction_metadata) operator(pg_catalog.=) 'object'
+                              then instruction_metadata
+                            else pg_catalog.jsonb_build_object('original_metadata', instruction_metadata)
                           end
-                          || jsonb_build_object('archived', true,
-                                                'original_payload_size', coalesce(octet_length(payload::text), 0))`,
+                          operator(pg_catalog.||)
+                          pg_catalog.jsonb_build_object(
+                            'archived', true,
+                            'original_payload_size', coalesce(pg_catalog.octet_length(payload::pg_catalog.text), 0))`,
         changeParameters: [JSON.stringify({ archived: true, archived_at: instant })],
       },
     ],
-    countTogether: `select count(*) filter (where a.instruction_id is null) as deleted,
+    ...(references.length > 0
+      ? {}
+      : {
+          countTogether: `select count(*) filter (where a.instruction_id is null) as deleted,
                            count(*) filter (where a.instruction_id is not null and ${notArchived}) as archived
                       from ${tables.instruction} t
                       left join (select distinct instruction_id from ${tables.acknowledgement}) a
                         on a.instruction_id = t.instruction_id
                      where ${pastAge}`,
+        }),
   };
 }

@@ -1,7 +1,7 @@
-import { changeLockedRows, lockRows, rowsByKey } from './batch.ts';
+import { changeKeys } from './change-keys.ts';
 import type { Query } from './explain.ts';
 import type { Operation, Step } from './operation.ts';
-import { markStopped, pauseAfterBatch, recordBatch, type Walk } from './walk.ts';
+import { markStopped, pauseAfterBatch, type Walk } from './walk.ts';
 
 /** Locked rows whose keys are kept for a second try; more are only counted. */
 const maxKeysKept = 10_000;
@@ -81,6 +81,7 @@ function listQuery(o: Operation, { from }: Step): Query {
 /** Reads the keys of the next due rows past a position; from the start without one, which is before -infinity too. */
 export function pageQuery(o: Operation, { due }: Step, limit: number, after?: Key): Query {
   const n = o.dueParameters.length;
+  // Under the pinned path a row comparison means PostgreSQL's own.
   const past = after === undefined ? '' : `and (t.${o.ageColumn}, t.${o.primaryKey}) > ($${n + 2}, $${n + 3})`;
   return {
     text: `select t.${o.primaryKey}::text as id, t.${o.ageColumn}::text as age
@@ -91,23 +92,6 @@ export function pageQuery(o: Operation, { due }: Step, limit: number, after?: Ke
             limit $${n + 1}`,
     values: [...o.dueParameters, limit, ...(after === undefined ? [] : [after.age, after.id])],
   };
-}
-
-/** One step for some rows, in a transaction of its own: locked, looked at again, changed. Returns the keys that were locked. */
-async function changeKeys(
-  walk: Walk,
-  step: Step,
-  keys: readonly string[],
-  others: 'skip locked' | 'wait',
-): Promise<string[]> {
-  const { session, settings, operation } = walk;
-  const { primaryKey } = operation;
-  const { taken, changed } = await session.transaction(settings, async (client) => {
-    const taken = await lockRows(client, operation, step, rowsByKey(primaryKey, keys), primaryKey, others);
-    return { taken, changed: await changeLockedRows(client, operation, step, primaryKey, taken) };
-  });
-  recordBatch(walk, { [step.action]: changed });
-  return taken;
 }
 
 /** Each of the rows that were locked before, in a transaction of its own: waits for it up to the lock timeout. */

@@ -1,5 +1,6 @@
 import type { EffectiveRetention } from '../api/effective.ts';
 import type { CleanupOperation } from '../api/spec.ts';
+import type { DeletedFrom, InboundKeys } from './references.ts';
 import type { Tables } from './tables.ts';
 
 /** What can happen to a row. */
@@ -15,19 +16,24 @@ export interface Scope {
   retention: EffectiveRetention;
   /** The run's instant, `YYYY-MM-DDTHH:MM:SS.ffffffZ`, from the database's clock. */
   instant: string;
+  /** The foreign keys into the tables that are deleted from. */
+  keys: Record<DeletedFrom, InboundKeys>;
 }
 
 /** One thing that an operation does to some of its due rows. */
 export interface Step {
   action: Action;
-  /** SQL condition on the table, aliased `t`: which rows it is due for. Its parameters are the operation's `$1` to `$n`. */
+  /**
+   * SQL condition on the table, aliased `t`: which rows it is due for. Its parameters are the operation's `$1` to `$n`. Means the
+   * same under any search_path, as `change` does: both are sent under the one that the role has at login.
+   */
   due: string;
   /** What a statement that looks for all these rows at once selects from, as `t`, with its condition. */
   from: string;
   /** The row lock that the change needs. */
   lock: 'for update' | 'for no key update';
-  /** `update … t set …` or `delete from … t`, without a condition; its parameters follow those of `due`. */
-  change: string;
+  /** `update … t set …` or `delete from … t`, without a condition; its parameters begin at `$first`. */
+  change(first: number): string;
   changeParameters: readonly unknown[];
   /**
    * True where `due` looks at other rows than the one it changes. They are only looked at after the lock was granted,
@@ -47,6 +53,10 @@ export interface Operation {
   /** Rows whose age column is older than this are past their age; text in the column's own type. */
   cutoff: string;
   dueParameters: readonly unknown[];
+  /** Of the table, where rows are deleted from it. */
+  keys?: InboundKeys;
+  /** What counts the rows past their age that other tables' rows keep from being deleted, as a step's `from`. */
+  kept: readonly { table: string; from: string }[];
   /** In the order in which they are done. */
   steps: readonly Step[];
   /** SQL that counts the rows of all steps at once, by action: for a backlog, of which each count reads most of the table. */

@@ -11,8 +11,10 @@ import { operationsAt, readClock } from './cutoff.ts';
 import { explainSqlError } from './errors.ts';
 import { guardViolation } from './guard.ts';
 import { adviseIndexes } from './index-advice.ts';
+import { countKept, type Kept } from './kept.ts';
 import type { Changes, Operation } from './operation.ts';
 import type { RunOptions } from './options.ts';
+import { checkReferences, inboundKeys } from './references.ts';
 import { checkReplicationVisible } from './replication-lag.ts';
 import { type Tables, tablesIn } from './tables.ts';
 
@@ -20,6 +22,8 @@ import { type Tables, tablesIn } from './tables.ts';
 export interface PlannedOperation {
   operation: Operation;
   changes: Changes;
+  /** Rows that other tables keep from being deleted. */
+  kept: Kept[];
   error?: string;
 }
 
@@ -39,7 +43,6 @@ export interface Plan {
  */
 export async function planRun(options: RunOptions, session: Session, stop: AbortSignal): Promise<Plan> {
   const settings = {
-    schema: options.schema,
     lockTimeoutMs: milliseconds(options.limits.lockTimeout),
     // Counting a backlog may take longer than a batch ever should; the run's own end bounds it.
     statementTimeoutMs: milliseconds(options.limits.maxDuration),
@@ -55,7 +58,7 @@ export async function planRun(options: RunOptions, session: Session, stop: Abort
     const instant = options.instant ?? (await readClock(client));
     const all = await operationsAt(
       client,
-      { tables, retention: options.retention, instant },
+      { tables, retention: options.retention, instant, keys: await inboundKeys(client, tables) },
       types,
       options.timestampTimeZone,
     );
@@ -89,11 +92,12 @@ async function planOperation(
   await client.query('savepoint operation');
   try {
     if (operation.name === 'instructions') await checkAcknowledgementKey(client, tables);
-    return { operation, changes: await countDue(client, operation) };
+    checkReferences(operation.table, operation.keys?.references ?? []);
+    return { operation, changes: await countDue(client, operation), kept: await countKept(client, operation) };
   } catch (error) {
     if (stop.aborted) throw error;
     await client.query('rollback to savepoint operation');
-    return { operation, changes: {}, error: explainSqlError(error) };
+    return { operation, changes: {}, kept: [], error: explainSqlError(error) };
   }
 }
 

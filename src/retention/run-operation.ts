@@ -1,12 +1,13 @@
 import { milliseconds } from '../api/duration.ts';
 import type { OperationResult } from '../api/run-result.ts';
-import type { CleanupOperation } from '../api/spec.ts';
 import type { Session } from '../database/session.ts';
+import { Failures } from './bad-rows.ts';
 import { walkBlocks } from './block-walk.ts';
 import { blocksToWalk } from './choose-walk.ts';
 import { explainSqlError } from './errors.ts';
+import { type Kept, keptNotes } from './kept.ts';
 import { walkKeyset } from './keyset-walk.ts';
-import { type Changes, rowsOf, type Step } from './operation.ts';
+import { type Changes, type Operation, rowsOf, type Step } from './operation.ts';
 import type { RunOptions } from './options.ts';
 import { Pace } from './pace.ts';
 import type { PlannedOperation } from './plan.ts';
@@ -19,20 +20,26 @@ export const secondsBetween = (started: Date, ended: Date): number =>
 
 /** Does one operation of a run, and says how it went; whatever fails is part of what it says. */
 export async function runOperation(
-  { operation, changes: expected, error: obstacle }: PlannedOperation,
+  { operation, changes: expected, kept, error: obstacle }: PlannedOperation,
   options: RunOptions,
   session: Session,
   stop: AbortSignal,
   brake: ReplicationBrake | undefined,
 ): Promise<OperationResult> {
   const started = options.now();
-  const progress: WalkProgress = { changes: emptied(expected), batches: 0, skipped: 0, stopped: false, onDisk: true };
+  const progress: WalkProgress = {
+    changes: emptied(expected),
+    batches: 0,
+    skipped: 0,
+    failures: new Failures(),
+    stopped: false,
+    onDisk: true,
+  };
   const due = rowsOf(expected);
   const walk: Walk = {
     session,
     operation,
     settings: {
-      schema: options.schema,
       lockTimeoutMs: milliseconds(options.limits.lockTimeout),
       statementTimeoutMs: milliseconds(options.limits.statementTimeout),
       operation: operation.name,
@@ -69,18 +76,21 @@ export async function runOperation(
         options.log.warn({ error: explainSqlError(cause) }, 'cannot make sure that commits are on disk');
       });
   }
-  const message = noteOf(operation.name, progress);
+  const message = noteOf(operation, progress, kept);
   const result: OperationResult = {
     name: operation.name,
     cutoff: operation.cutoff,
     ...progress.changes,
     skipped: progress.skipped,
+    ...(progress.failures.count === 0 ? {} : { failed: progress.failures.count }),
+    ...(kept.length === 0 ? {} : { kept }),
     batches: progress.batches,
     durationSeconds: secondsBetween(started, options.now()),
     ...(message === undefined ? {} : { message }),
     ...(error === undefined ? {} : { error }),
   };
   if (error !== undefined) options.log.error(result, 'operation failed');
+  else if (progress.failures.count > 0) options.log.error(result, 'rows failed');
   else if (message !== undefined) options.log.warn(result, 'operation done');
   else options.log.info(result, 'operation done');
   return result;
@@ -96,11 +106,12 @@ async function changeAll(walk: Walk, due: Changes, order: RunOptions['walk']): P
     if (table !== undefined) await walkBlocks(walk, table);
   }
   const { operation, progress } = walk;
-  let left = 0;
+  const dealtWith = () => rowsOf(progress.changes) + progress.failures.count;
+  let left = -progress.failures.count;
   const byKey = async (step: Step) => {
-    const before = rowsOf(progress.changes);
+    const before = dealtWith();
     await walkKeyset(walk, step, order === 'keyset' || left > maxKeysListed ? 'pages' : 'list');
-    left -= rowsOf(progress.changes) - before;
+    left -= dealtWith() - before;
   };
   for (const step of operation.steps) {
     // Fewer than were counted: some were locked, have moved, or are due for the next step by now.
@@ -115,12 +126,19 @@ async function changeAll(walk: Walk, due: Changes, order: RunOptions['walk']): P
 
 const emptied = (like: Changes): Changes => Object.fromEntries(Object.keys(like).map((action) => [action, 0]));
 
-function noteOf(name: CleanupOperation, { changes, skipped, stopped, onDisk }: WalkProgress): string | undefined {
+function noteOf({ name, primaryKey }: Operation, progress: WalkProgress, kept: readonly Kept[]): string | undefined {
+  const { changes, skipped, failures, stopped, onDisk } = progress;
   const notes = [
     ...(name === 'acknowledgements' && changes.deleted
       ? [`the audit trail is shorter by ${changes.deleted} acknowledgements`]
       : []),
     ...(skipped > 0 ? [`${skipped} rows were locked by others and are left for the next run`] : []),
+    ...(failures.count > 0
+      ? [
+          `${failures.count} rows could not be changed and are left as they are; the first, ${primaryKey} ${failures.first}`,
+        ]
+      : []),
+    ...keptNotes(kept),
     ...(stopped ? ['not finished'] : []),
     ...(onDisk ? [] : ['what was changed may not be on disk yet']),
   ];

@@ -4,6 +4,7 @@ import { ConfigurationError } from '../database/config.ts';
 import { acquireRunLock } from '../database/run-lock.ts';
 import { Session } from '../database/session.ts';
 import { explainSqlError } from './errors.ts';
+import { keptNotes } from './kept.ts';
 import { rowsOf } from './operation.ts';
 import type { RunOptions } from './options.ts';
 import { type Plan, planRun } from './plan.ts';
@@ -74,10 +75,17 @@ const auditTrailNotes = (plan: Plan) =>
 /** The counts that a real run would reach. Writes nothing and locks nothing. */
 async function dryRun(options: RunOptions, session: Session, stop: Stop): Promise<Outcome> {
   const plan = await planRun(options, session, stop.signal);
-  const operations = plan.operations.map(({ operation, changes, error }): OperationResult => {
+  const operations = plan.operations.map(({ operation, changes, kept, error }): OperationResult => {
     const counted = { name: operation.name, cutoff: operation.cutoff, ...changes };
     options.log.info({ ...counted, error }, 'would change');
-    return { ...counted, skipped: 0, batches: 0, durationSeconds: 0, ...(error === undefined ? {} : { error }) };
+    return {
+      ...counted,
+      skipped: 0,
+      ...(kept.length === 0 ? {} : { kept, message: keptNotes(kept).join('; ') }),
+      batches: 0,
+      durationSeconds: 0,
+      ...(error === undefined ? {} : { error }),
+    };
   });
   const notes = [
     ...(plan.violation === undefined ? [] : [`a real run would be Blocked: ${plan.violation}`]),
@@ -142,17 +150,19 @@ async function execute(plan: Plan, options: RunOptions, session: Session, stop: 
 }
 
 const failures = (operations: readonly OperationResult[]) =>
-  operations.flatMap(({ name, error }) => (error === undefined ? [] : [`${name} failed: ${error}`]));
+  operations.flatMap(({ name, error, failed, message }) => {
+    if (error !== undefined) return [`${name} failed: ${error}`];
+    return failed === undefined ? [] : [`${name}: ${message}`];
+  });
 
 function resultOf(operations: readonly OperationResult[], success: Result): Result {
-  const failed = failures(operations).length;
-  if (failed === 0) return success;
-  return failed === operations.length ? 'Failed' : 'Partial';
+  const failed = operations.filter(({ error }) => error !== undefined).length;
+  if (failed > 0) return failed === operations.length ? 'Failed' : 'Partial';
+  return operations.some((operation) => operation.failed !== undefined) ? 'Partial' : success;
 }
 
 /** For looking at others, and at the tables. */
-const readingSettings = ({ schema, limits }: RunOptions) => ({
-  schema,
+const readingSettings = ({ limits }: RunOptions) => ({
   lockTimeoutMs: milliseconds(limits.lockTimeout),
   statementTimeoutMs: milliseconds(limits.statementTimeout),
   readOnlySnapshot: true,

@@ -1,11 +1,19 @@
 import type { Operation, Scope } from './operation.ts';
 
+/** SQL condition: a session has parameters that are not archived yet. `of` names the table, or nothing where an index is made. */
+export function hasContent(of: 't.' | ''): string {
+  const parameters = `${of}experimental_parameters`;
+  return [
+    `${parameters} is not null`,
+    `${parameters} operator(pg_catalog.<>) all (array['null', '{}', '[]']::pg_catalog.jsonb[])`,
+    `((${parameters} operator(pg_catalog.->) 'archived') operator(pg_catalog.=) 'true'::pg_catalog.jsonb) is not true`,
+  ].join(' and ');
+}
+
 /** Sessions that ended before completedSessionRetentionDays: their experimental parameters are archived. */
 export function sessions({ tables, retention, instant }: Scope, cutoff: string): Operation {
-  const due = `t.ended_at < $1 and t.status = any($2)
-      and t.experimental_parameters is not null
-      and t.experimental_parameters not in ('null'::jsonb, '{}'::jsonb, '[]'::jsonb)
-      and t.experimental_parameters -> 'archived' is distinct from 'true'::jsonb`;
+  const due = `t.ended_at operator(pg_catalog.<) $1 and t.status operator(pg_catalog.=) any($2)
+      and ${hasContent('t.')}`;
   return {
     name: 'sessions',
     table: tables.session,
@@ -13,6 +21,7 @@ export function sessions({ tables, retention, instant }: Scope, cutoff: string):
     primaryKey: 'id',
     cutoff,
     dueParameters: [cutoff, retention.statuses.sessions],
+    kept: [],
     steps: [
       {
         action: 'archived',
@@ -20,14 +29,16 @@ export function sessions({ tables, retention, instant }: Scope, cutoff: string):
         from: `${tables.session} t where ${due}`,
         lock: 'for no key update',
         lockFirst: false,
-        change: `update ${tables.session} t
-                    set experimental_parameters = jsonb_build_object(
+        change: (first) => `update ${tables.session} t
+                    set experimental_parameters = pg_catalog.jsonb_build_object(
                           'archived', true,
-                          'archived_at', $3::text,
+                          'archived_at', $${first}::pg_catalog.text,
                           'parameter_count',
-                          case jsonb_typeof(experimental_parameters)
-                            when 'object' then (select count(*) from jsonb_object_keys(experimental_parameters))
-                            when 'array' then jsonb_array_length(experimental_parameters)
+                          case
+                            when pg_catalog.jsonb_typeof(experimental_parameters) operator(pg_catalog.=) 'object'
+                              then (select pg_catalog.count(*) from pg_catalog.jsonb_object_keys(experimental_parameters))
+                            when pg_catalog.jsonb_typeof(experimental_parameters) operator(pg_catalog.=) 'array'
+                              then pg_catalog.jsonb_array_length(experimental_parameters)
                             else 1
                           end)`,
         changeParameters: [instant],

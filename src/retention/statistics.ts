@@ -7,6 +7,7 @@ import { columnTypes } from './catalog.ts';
 import { countDue } from './count.ts';
 import { operationsAt, readClock } from './cutoff.ts';
 import { type Changes, type Operation, rowsOf } from './operation.ts';
+import { inboundKeys } from './references.ts';
 import { tableNames, tablesIn } from './tables.ts';
 
 /** The tables under the names that statistics give them. */
@@ -31,7 +32,6 @@ export interface StatisticsOptions {
 /** Sizes, ages and rows due, read in one read-only snapshot; works on a standby too. */
 export async function collectStatistics(session: Session, options: StatisticsOptions): Promise<Statistics> {
   const settings = {
-    schema: options.schema,
     lockTimeoutMs: options.lockTimeoutMs,
     statementTimeoutMs: options.countTimeoutMs,
     readOnlySnapshot: true,
@@ -41,7 +41,8 @@ export async function collectStatistics(session: Session, options: StatisticsOpt
     const tables = tablesIn(options.schema);
     const types = await columnTypes(client, options.schema);
     const observedAt = await readClock(client);
-    const scope = { tables, retention: options.retention, instant: observedAt };
+    const keys = await inboundKeys(client, tables);
+    const scope = { tables, retention: options.retention, instant: observedAt, keys };
     const operations = await operationsAt(client, scope, types, options.timestampTimeZone);
     const statistics: Statistics = {
       observedAt,

@@ -180,7 +180,9 @@ async function cancelTagged(tag: string, options: Options, abandon: AbortSignal)
   const client = await options.connect(abandon);
   try {
     await client.query(
-      `select pg_cancel_backend(pid) from pg_stat_activity where state = 'active' and starts_with(query, $1)`,
+      `select pg_catalog.pg_cancel_backend(pid)
+         from pg_catalog.pg_stat_activity
+        where state operator(pg_catalog.=) 'active' and pg_catalog.starts_with(query, $1)`,
       [tag],
     );
   } finally {

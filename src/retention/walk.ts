@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Session, TransactionSettings } from '../database/session.ts';
+import type { Failures } from './bad-rows.ts';
 import { addChanges, type Changes, type Operation, rowsOf } from './operation.ts';
 import type { Pace } from './pace.ts';
 
@@ -23,6 +24,8 @@ export interface WalkProgress {
   changes: Changes;
   batches: number;
   skipped: number;
+  /** Rows that could not be changed, each for a reason of its own. */
+  failures: Failures;
   stopped: boolean;
   /** False where the last commits may still be in the server's memory only. */
   onDisk: boolean;

@@ -10,7 +10,7 @@ import { tablesIn } from '../../src/retention/tables.ts';
 import { agentTables, checksums } from '../support/data/checksum.ts';
 import { filledDatabase, instant } from '../support/data/filled.ts';
 import type { TestDatabase } from '../support/postgres/database.ts';
-import { connector, intercepting, type RunOverrides, run, statistics } from '../support/retention.ts';
+import { connector, intercepting, noKeys, type RunOverrides, run, statistics } from '../support/retention.ts';
 
 let database: TestDatabase;
 afterEach(() => database?.drop());
@@ -65,7 +65,7 @@ describe.each(['cascade', 'no-action', 'older'] as const)(
   (variant) => {
     const cutoff = '2026-11-09 10:20:30.123456';
     const retention = effectiveRetention({ preset: 'Development', retention: {} });
-    const operation = instructions({ tables: tablesIn('public'), retention, instant }, cutoff);
+    const operation = instructions({ tables: tablesIn('public'), retention, instant, keys: noKeys }, cutoff);
 
     const some = expect.stringMatching(/^[1-9]/);
 

@@ -12,7 +12,7 @@ import { eventually } from '../support/eventually.ts';
 import { silent } from '../support/log.ts';
 import { cloneDatabase, createDatabase, type TestDatabase } from '../support/postgres/database.ts';
 import { withClient } from '../support/postgres/server.ts';
-import { connector, intercepting, type RunOverrides, run } from '../support/retention.ts';
+import { connector, intercepting, noKeys, type RunOverrides, run } from '../support/retention.ts';
 import { RetentionProcesses } from '../support/retention-process.ts';
 import { statements } from '../support/statements.ts';
 
@@ -24,11 +24,11 @@ const sessionNotArchived = 'retention_session_not_archived';
 const createAcknowledged = `create index concurrently if not exists "${acknowledged}" on ${instructions} (instruction_id) include (created_at, id, status)`;
 const advised = [
   createAcknowledged,
-  `create index concurrently if not exists "${notArchived}" on ${instructions} (created_at, id) include (instruction_id, status) where payload -> 'archived' is distinct from 'true'::jsonb`,
-  `create statistics if not exists "public"."retention_instruction_archived" on (payload -> 'archived') from ${instructions}`,
+  `create index concurrently if not exists "${notArchived}" on ${instructions} (created_at, id) include (instruction_id, status) where ((payload operator(pg_catalog.->) 'archived') operator(pg_catalog.=) 'true'::pg_catalog.jsonb) is not true`,
+  `create statistics if not exists "public"."retention_instruction_archived" on (payload operator(pg_catalog.->) 'archived') from ${instructions}`,
   `analyze ${instructions}`,
-  `create index concurrently if not exists "${sessionNotArchived}" on ${sessions} (ended_at, id) include (status) where experimental_parameters is not null and experimental_parameters not in ('null'::jsonb, '{}'::jsonb, '[]'::jsonb) and experimental_parameters -> 'archived' is distinct from 'true'::jsonb`,
-  `create statistics if not exists "public"."retention_session_archived" on (experimental_parameters -> 'archived') from ${sessions}`,
+  `create index concurrently if not exists "${sessionNotArchived}" on ${sessions} (ended_at, id) include (status) where experimental_parameters is not null and experimental_parameters operator(pg_catalog.<>) all (array['null', '{}', '[]']::pg_catalog.jsonb[]) and ((experimental_parameters operator(pg_catalog.->) 'archived') operator(pg_catalog.=) 'true'::pg_catalog.jsonb) is not true`,
+  `create statistics if not exists "public"."retention_session_archived" on (experimental_parameters operator(pg_catalog.->) 'archived') from ${sessions}`,
   `analyze ${sessions}`,
 ];
 
@@ -53,7 +53,7 @@ const indexes = (args: string[] = [], url = database.url) =>
 
 async function operations(client: Client): Promise<Operation[]> {
   const retention = effectiveRetention({ preset: 'Development' });
-  const scope = { tables: tablesIn('public'), retention, instant };
+  const scope = { tables: tablesIn('public'), retention, instant, keys: noKeys };
   const types = await columnTypes(client, 'public');
   return Object.values(await operationsAt(client, scope, types, 'UTC'));
 }

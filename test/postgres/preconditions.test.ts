@@ -200,7 +200,7 @@ describe('a schema that the operations do not fit is refused before anything is 
       'an enum instead of text as status',
       `create type state as enum ('active', 'completed');
        alter table agentsession alter column status drop default, alter column status type state using 'active'`,
-      /column agentsession\.status has type state; it must be character varying or text/,
+      /column agentsession\.status has type public\.state; it must be character varying or text/,
     ],
   ];
   test.each(unfit)('%s', async (_what, ddl, sentence) => {

@@ -37,9 +37,9 @@ const parts: Part[] = [
     act: remove,
     expected: (when, ending) => {
       if (ending === 'rolled back later') return 'archived with 1 acknowledgements';
-      // The run sees it until its delete is committed; the first insert, which it waits for, ends at the same time.
+      // The run sees it until its delete is committed, and archives what it had when it was locked; the first insert, which it waits for, ends at the same time.
       const gone =
-        ending === 'at once' ? when.beforeChange('changed') : when.waitsBetweenSteps && when.beforeLock('deleted');
+        ending === 'at once' ? when.beforeDecision('changed') : when.waitsBetweenSteps && when.beforeLock('deleted');
       return gone ? 'deleted' : 'archived with 0 acknowledgements';
     },
   },

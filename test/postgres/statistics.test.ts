@@ -222,7 +222,7 @@ describe('a run of statistics', () => {
   test('that fails says what to do', async () => {
     database = await createDatabase({ template: 'no-action' });
     const connect = intercepting(database.url, (sql) =>
-      sql.startsWith('select count(*)') ? 'set local role pg_monitor; select count(*) from agentsession' : sql,
+      sql.startsWith('select count(*)') ? 'set local role pg_monitor; select count(*) from public.agentsession' : sql,
     );
     expect(await runOf({ connect })).toMatchObject({
       result: 'Failed',

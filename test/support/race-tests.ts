@@ -122,6 +122,7 @@ function allMoments(operation: CleanupOperation, walk: WalkName): string[] {
     return [
       ...looks,
       ...(locksFirst ? around(lock) : []),
+      ...(operation === 'instructions' && change === 'the delete' ? around('the second look') : []),
       ...around(change),
       `before the commit after ${change}`,
       // Only a look that finds nothing ends a walk along the keyset.

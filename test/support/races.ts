@@ -55,9 +55,10 @@ export class When {
     return this.#trace.some((text) => statements.look.test(text) || statements.list.test(text));
   }
 
-  /** The statement that changes the row has no snapshot. */
-  beforeChange(action: Action): boolean {
-    return this.#at < this.#change(action);
+  /** The statement that decides about the row, by locking or by changing it at once, has no snapshot. */
+  beforeDecision(action: Action): boolean {
+    const lock = this.#trace.findIndex((text) => lockForms[action].test(text));
+    return this.#at < (lock === -1 ? this.#change(action) : lock);
   }
 
   /** The step holds the row locked. */

@@ -7,6 +7,7 @@ import { parseDatabaseUri } from '../../src/database/config.ts';
 import { connect as openConnection } from '../../src/database/connect.ts';
 import { Session } from '../../src/database/session.ts';
 import type { Guard } from '../../src/retention/guard.ts';
+import type { Scope } from '../../src/retention/operation.ts';
 import type { RunOptions } from '../../src/retention/options.ts';
 import { runRetention } from '../../src/retention/run.ts';
 import { collectStatistics, type StatisticsOptions } from '../../src/retention/statistics.ts';
@@ -42,6 +43,12 @@ function runOptions(database: Pick<TestDatabase, 'url'>, overrides: RunOverrides
     limits: limitsSchema.parse(limits ?? {}),
   };
 }
+
+/** For operations whose tables nothing refers to but acknowledgements. */
+export const noKeys: Scope['keys'] = {
+  instruction: { references: [], fingerprint: '' },
+  acknowledgement: { references: [], fingerprint: '' },
+};
 
 /** Runs with `runOptions`. */
 export function run(database: Pick<TestDatabase, 'url'>, overrides: RunOverrides = {}): Promise<RunResult> {

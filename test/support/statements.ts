@@ -8,7 +8,10 @@ export const statements = {
   lock: /skip locked$/,
   /** Waits for the lock of one row that was passed over before. */
   retry: /for (no key )?update of t$/,
-  /** Looks for acknowledgements, now that the instructions are locked, and deletes those that have none. */
+  /** Looks for acknowledgements, now that the instructions are locked. */
+  lookAgain:
+    /^select t\.\w+::text as key\s+from "public"\."agentinstruction" t\s+where (?!t\.ctid operator\(pg_catalog\.>=\))(?!.*for (no key )?update)/s,
+  /** Deletes those that have none. */
   deleteInstructions: /^delete from "public"\."agentinstruction" /,
   archiveInstructions: /^update "public"\."agentinstruction" /,
   closeConnections: /^update "public"\."agentconnection" /,

@@ -29,6 +29,7 @@ const touching: [name: string, form: RegExp][] = [
   ['the list', statements.list],
   ['the lock for update', /for update of t skip locked$/],
   ['the lock for no key update', /for no key update of t skip locked$/],
+  ['the second look', statements.lookAgain],
   ['the delete', /^delete from "public"\./],
   ['the update', /^update "public"\./],
 ];
@@ -68,7 +69,7 @@ export function momentsOf(trace: Trace): Moment[] {
 export async function createHalt(client: Client): Promise<void> {
   // It tries again and again, since waiting for the lock would be ended by lock_timeout.
   await client.query(
-    `create function halt() returns boolean language plpgsql as $$
+    `create function public.halt() returns boolean language plpgsql as $$
      begin
        raise notice 'halted';
        while not pg_try_advisory_xact_lock_shared(1) loop perform pg_sleep(0.002); end loop;
@@ -79,7 +80,7 @@ export async function createHalt(client: Client): Promise<void> {
 
 /** The statement, made to halt when it has its snapshot. */
 export function withHalt(text: string): string {
-  return text.replace(/\bwhere /, 'where (select halt()) and ');
+  return text.replace(/\bwhere /, 'where (select public.halt()) and ');
 }
 
 /** A connector whose runs halt at the moment. `gate` is a connection for nothing else until `resume`. */
