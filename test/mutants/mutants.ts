@@ -17,6 +17,10 @@ const reconnecting = ['test/postgres/reconnecting.test.ts'];
 const crashes = { tests: ['test/postgres/crashes.test.ts'], only: 'COMMIT' };
 const serverCrashes = { tests: ['test/postgres/server-crashes.test.ts'], only: 'right after' };
 
+const hostile = ['test/postgres/hostile-schema.test.ts'];
+const references = ['test/postgres/references.test.ts'];
+const badRows = ['test/postgres/bad-rows.test.ts'];
+
 export const mutants: Mutant[] = [
   {
     name: 'FOR UPDATE: rows are read and not locked',
@@ -47,34 +51,32 @@ export const mutants: Mutant[] = [
     tests: locks,
   },
   {
-    name: 'the re-check: what was locked is deleted without another look for acknowledgements',
+    name: 'the second look: what was locked is deleted without another look for acknowledgements',
     file: 'src/retention/batch.ts',
-    find: `        and \${step.due}\`,
-    [...own, ...rows.parameters],`,
-    replace: `        and \${step.due.replace(/ and not exists.*$/s, '')}\`,
-    [...own, ...rows.parameters],`,
+    find: 'step.lockFirst ? await lookAgain(client, o, step, column, keys) : keys',
+    replace: 'keys',
     ...races,
   },
   {
     name: 'the second statement: locked, looked for and deleted in one',
-    file: 'src/retention/keyset-walk.ts',
-    find: `    const taken = await lockRows(client, operation, step, rowsByKey(primaryKey, keys), primaryKey, others);
+    file: 'src/retention/batch.ts',
+    find: `  const keys = await lockRows(client, o, step, rows, column, others);
 `,
-    replace: `    if (step.lockFirst) {
-      const one = await client.query<{ key: string }>(
-        \`with batch as (
-           select t.id from \${operation.table} t
-            where t.id = any($3) and \${step.due}
-              for update\${others === 'wait' ? '' : ' skip locked'})
-         delete from \${operation.table} t using batch
-          where t.id = batch.id and \${step.due}
-         returning t.id::text as key\`,
-        [...operation.dueParameters, keys],
-      );
-      const gone = one.rows.map((row) => row.key);
-      return { taken: gone, changed: gone.length };
-    }
-    const taken = await lockRows(client, operation, step, rowsByKey(primaryKey, keys), primaryKey, others);
+    replace: `  if (step.lockFirst) {
+    const one = await client.query<{ key: string }>(
+      \`with batch as (
+         select t.\${column} from \${o.table} t
+          where \${rows.where(o.dueParameters.length + 1)} and \${step.due}
+            for update\${others === 'wait' ? '' : ' skip locked'})
+       delete from \${o.table} t using batch
+        where t.\${column} = batch.\${column} and \${step.due}
+       returning t.\${column}::text as key\`,
+      [...o.dueParameters, ...rows.parameters],
+    );
+    const gone = one.rows.map((row) => row.key);
+    return { keys: gone, changed: gone.length };
+  }
+  const keys = await lockRows(client, o, step, rows, column, others);
 `,
     ...races,
   },
@@ -97,7 +99,7 @@ export const mutants: Mutant[] = [
   {
     name: "the cutoff's fixed instant: each batch looks at the clock anew",
     file: 'src/retention/instructions.ts',
-    find: 't.created_at < $1 and t.status = any($2)',
+    find: 't.created_at operator(pg_catalog.<) $1 and t.status operator(pg_catalog.=) any($2)',
     replace: `$1::text is not null and t.created_at < localtimestamp - make_interval(days => \${retention.instructionRetentionDays}) and t.status = any($2)`,
     tests: ['test/postgres/operations.test.ts'],
   },
@@ -118,8 +120,8 @@ export const mutants: Mutant[] = [
   {
     name: 'strictly older: what is exactly as old as the cutoff is due',
     file: 'src/retention/instructions.ts',
-    find: 't.created_at < $1 and t.status = any($2)',
-    replace: 't.created_at <= $1 and t.status = any($2)',
+    find: 't.created_at operator(pg_catalog.<) $1 and t.status operator(pg_catalog.=) any($2)',
+    replace: 't.created_at operator(pg_catalog.<=) $1 and t.status operator(pg_catalog.=) any($2)',
     tests: ['test/postgres/cutoffs.test.ts'],
   },
   {
@@ -142,16 +144,9 @@ export const mutants: Mutant[] = [
   {
     name: 'a swallowed change counts as done',
     file: 'src/retention/batch.ts',
-    find: 'if (changed < keys.length && (await countDueOf(client, o, step, rows)) === 0) return changed;',
-    replace: 'return changed;',
+    find: 'if (changed < due.length) {',
+    replace: 'if (changed < 0) {',
     tests: ['test/postgres/preconditions.test.ts'],
-  },
-  {
-    name: 'the second try of a row that became due again between two statements',
-    file: 'src/retention/batch.ts',
-    find: 'tries < 2',
-    replace: 'tries < 1',
-    tests: races.tests,
   },
   {
     name: 'a block whose rows are locked fails the operation',
@@ -198,7 +193,7 @@ export const mutants: Mutant[] = [
   {
     name: 'what makes the flush wait: its transaction writes nothing',
     file: 'src/database/session.ts',
-    find: `select pg_logical_emit_message(true, 'retention', '')`,
+    find: `select pg_catalog.pg_logical_emit_message(true, 'retention', '')`,
     replace: 'select',
     ...serverCrashes,
   },
@@ -248,8 +243,8 @@ export const mutants: Mutant[] = [
   {
     name: 'row_security = off: a policy that filters hides rows',
     file: 'src/database/session.ts',
-    find: `set_config('row_security', 'off', true)`,
-    replace: `set_config('row_security', 'on', true)`,
+    find: `pg_catalog.set_config('row_security', 'off', true)`,
+    replace: `pg_catalog.set_config('row_security', 'on', true)`,
     tests: ['test/postgres/grants.test.ts'],
   },
   {
@@ -264,8 +259,78 @@ export const mutants: Mutant[] = [
   {
     name: "the archived ones' mark: they are archived again",
     file: 'src/retention/instructions.ts',
-    find: "`t.payload -> 'archived' is distinct from 'true'::jsonb`",
-    replace: '`true`',
+    find: `((\${of}payload operator(pg_catalog.->) 'archived') operator(pg_catalog.=) 'true'::pg_catalog.jsonb) is not true`,
+    replace: 'true',
     tests: ['test/postgres/operations.test.ts'],
+  },
+  {
+    name: "the pinned search_path: a run's statements find what strangers have made",
+    file: 'src/database/session.ts',
+    find: `pg_catalog.set_config('search_path', '\${pinnedPath}', true)`,
+    replace: 'true',
+    tests: hostile,
+  },
+  {
+    name: 'one operator that is not qualified, in a statement that changes rows',
+    file: 'src/retention/instructions.ts',
+    find: 't.status operator(pg_catalog.=) any($2)',
+    replace: 't.status = any($2)',
+    tests: hostile,
+  },
+  {
+    name: "what the application's triggers find: changes are made under a run's own settings",
+    file: 'src/retention/batch.ts',
+    find: 'await asAtLogin(client);',
+    replace: '',
+    tests: ['test/postgres/triggers.test.ts'],
+  },
+  {
+    name: "other tables' foreign keys are not looked for",
+    file: 'src/retention/references.ts',
+    find: 'return rows.map(({ table, rows: referring, missing }) => ({',
+    replace: 'return rows.slice(0, 0).map(({ table, rows: referring, missing }) => ({',
+    tests: references,
+  },
+  {
+    name: 'the lock that keeps new foreign keys out of a batch',
+    file: 'src/retention/references.ts',
+    find: `await client.query(\`lock table \${table} in row exclusive mode\`);`,
+    replace: '',
+    tests: references,
+  },
+  {
+    name: 'the comparison of foreign keys in each batch',
+    file: 'src/retention/references.ts',
+    find: '=== fingerprint) return;',
+    replace: '!== undefined) return;',
+    tests: references,
+  },
+  {
+    name: 'the second look for rows that refer to an acknowledgement',
+    file: 'src/retention/acknowledgements.ts',
+    find: 'lockFirst: references.length > 0,',
+    replace: 'lockFirst: false,',
+    tests: references,
+  },
+  {
+    name: 'deferred constraints are left to the commit',
+    file: 'src/retention/batch.ts',
+    find: `if (rowCount) await client.query('set constraints all immediate');`,
+    replace: '',
+    tests: ['test/postgres/triggers.test.ts'],
+  },
+  {
+    name: 'a batch with a bad row is not split',
+    file: 'src/retention/change-keys.ts',
+    find: 'if (!(error instanceof RowsRefused)) throw error;',
+    replace: 'throw error;',
+    tests: badRows,
+  },
+  {
+    name: 'an operation of which every row fails goes on to the last',
+    file: 'src/retention/bad-rows.ts',
+    find: 'if (this.count >= mostFailures)',
+    replace: 'if (this.count < 0)',
+    tests: badRows,
   },
 ];

@@ -11,6 +11,7 @@ import {
 } from '../support/data/due-rows.ts';
 import { createDatabase, type TestDatabase } from '../support/postgres/database.ts';
 import { createLogin } from '../support/postgres/login.ts';
+import { createHalt, withHalt } from '../support/postgres/moments.ts';
 import { intercepting, run, statistics } from '../support/retention.ts';
 import { statements } from '../support/statements.ts';
 
@@ -225,6 +226,44 @@ describe.each(walks)('while a run by the walk %s is at work', (walk) => {
     expect(states).toEqual(['archived with 0 acknowledgements', 'deleted', 'deleted']);
   });
 });
+
+describe.each(walks)(
+  'a reference that is committed while its row is being locked keeps the row, by the walk %s:',
+  (walk) => {
+    test.each([
+      [
+        'instructions',
+        `create table note (of integer references agentinstruction (id) on delete cascade); create index on note (of)`,
+        'insert into note select id from agentinstruction order by id limit 1',
+      ],
+      [
+        'acknowledgements',
+        `create table note (of uuid references agentinstructionacknowledgement (acknowledgement_id) on delete cascade);
+       create index on note (of)`,
+        'insert into note select acknowledgement_id from agentinstructionacknowledgement limit 1',
+      ],
+    ] as const)('%s', async (operation, ddl, refer) => {
+      await databaseWith(ddl);
+      const [gate, writer] = [await database.client(), await database.client()];
+      await createHalt(gate);
+      if (operation === 'instructions') await addInstructions(database.pool, 3);
+      else await addOldAcknowledgements(database.pool, await addInstruction(database.pool), 3);
+      let halted = false;
+      const connect = intercepting(database.url, async (text, client) => {
+        if (halted || !statements.lock.test(text)) return text;
+        halted = true;
+        await gate.query('begin');
+        await gate.query('select pg_advisory_xact_lock(1)');
+        client.once('notice', () => writer.query(refer).then(() => gate.query('commit')));
+        return withHalt(text);
+      });
+      const result = await run(database, { operations: [operation], walk, connect });
+      expect(halted).toBe(true);
+      expect(result).toMatchObject({ operations: [{ deleted: 2 }] });
+      expect(await countOf(database.pool, 'note')).toBe(1);
+    });
+  },
+);
 
 describe('before its first change a run refuses, with the SQL that is missing,', () => {
   test('a reference without an index', async () => {
