@@ -4,6 +4,8 @@ import { RowsRefused, refusesRows } from './bad-rows.ts';
 import type { Operation, Step } from './operation.ts';
 import { keepKeysOut } from './references.ts';
 
+export const lockNotAvailable = '55P03';
+
 /** Some rows of a table, by an SQL condition on its alias `t` whose parameters begin at `$first`. */
 export interface Rows {
   where(first: number): string;
@@ -52,10 +54,11 @@ export async function lockAndChange(
   const due = step.lockFirst ? await lookAgain(client, o, step, column, keys) : keys;
   if (due.length === 0) return { keys, changed: 0 };
   const found = rowsByKey(column, due);
-  const changed = await change(client, `${step.change(1 + found.parameters.length)} where ${found.where(1)}`, [
-    ...found.parameters,
-    ...step.changeParameters,
-  ]);
+  const text = `${step.change(1 + found.parameters.length)} where ${found.where(1)}`;
+  const changed = await change(client, text, [...found.parameters, ...step.changeParameters]).catch((error) => {
+    // The rows themselves are locked: what is waited for is something that a trigger of one of them wants.
+    throw (error as { code?: string }).code === lockNotAvailable ? new RowsRefused(error as Error) : error;
+  });
   // What swallows a change would look like a run with nothing to do.
   if (changed < due.length) {
     throw new RowsRefused(

@@ -1,5 +1,5 @@
 import { RowsRefused } from './bad-rows.ts';
-import { changeDirectly, lockAndChange, rowsInBlocks } from './batch.ts';
+import { changeDirectly, lockAndChange, lockNotAvailable, rowsInBlocks } from './batch.ts';
 import { changeKeys } from './change-keys.ts';
 import type { TableSize } from './choose-walk.ts';
 import type { Step } from './operation.ts';
@@ -10,7 +10,6 @@ import { markStopped, pauseAfterBatch, recordBatch, type Walk } from './walk.ts'
  * before its blocks are done by the way that passes over locked rows.
  */
 const patienceMs = 50;
-const lockNotAvailable = '55P03';
 
 /**
  * Changes due rows in the order in which they lie in the table: the blocks of a batch are read from disk once, whatever

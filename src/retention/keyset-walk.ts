@@ -1,3 +1,4 @@
+import { lockNotAvailable } from './batch.ts';
 import { changeKeys } from './change-keys.ts';
 import type { Query } from './explain.ts';
 import type { Operation, Step } from './operation.ts';
@@ -5,7 +6,6 @@ import { markStopped, pauseAfterBatch, type Walk } from './walk.ts';
 
 /** Locked rows whose keys are kept for a second try; more are only counted. */
 const maxKeysKept = 10_000;
-const lockNotAvailable = '55P03';
 
 /** A row's place in the keyset, as text. */
 interface Key {

@@ -91,6 +91,19 @@ describe.each(['list', 'keyset', 'blocks'] as const)('by the walk %s, a row', (w
     });
   });
 
+  test('whose trigger waits for a lock that somebody keeps is left', async () => {
+    await databaseWith(`
+      create table counter (id int primary key, n int); insert into counter values (2, 0);
+      create function count_it() returns trigger language plpgsql as $$
+      begin update counter set n = n + 1 where id = old.id; return old; end $$;
+      create trigger count_it before delete on agentinstruction for each row execute function count_it()`);
+    await addInstructions(database.pool, 3);
+    const holder = await database.client();
+    await holder.query('begin; select from counter for update');
+    const result = await run(database, { operations: ['instructions'], walk, limits: { lockTimeout: '50ms' } });
+    expect(result).toMatchObject({ result: 'Partial', operations: [{ deleted: 2, failed: 1, skipped: 0 }] });
+  });
+
   test('like nearly all others ends the operation after a hundred, and no other operation', async () => {
     await databaseWith(raising('agentinstruction', 'delete', 'old.id <> 1'));
     await addInstructions(database.pool, 1_000);
