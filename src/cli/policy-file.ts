@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { buffer } from 'node:stream/consumers';
 import type { z } from 'zod';
 import { effectiveRetention } from '../api/effective.ts';
-import { explain, kind, retentionPolicySchema } from '../api/policy.ts';
+import { explain, group, kind, retentionPolicySchema } from '../api/policy.ts';
 import { cleanupOperations } from '../api/spec.ts';
 import { ConfigurationError } from '../database/config.ts';
 import { manifestsIn } from './manifests.ts';
@@ -56,32 +56,43 @@ async function textOf(file: string): Promise<string> {
   }
 }
 
-function onlyPolicyIn(text: string, file: string): object {
-  const policies = objectsIn(text, file).filter((object) => 'kind' in object && object.kind === kind);
+function onlyPolicyIn(text: string, file: string): Manifest {
+  const ofKind = objectsIn(text, file).filter((object) => object.kind === kind);
+  const ours = ofKind.filter(({ apiVersion }) => String(apiVersion).startsWith(`${group}/`));
+  // Without one of our group, what the file holds may be ours with a slip in it.
+  const policies = ours.length > 0 ? ours : ofKind;
   const [policy] = policies;
   if (policies.length === 1 && policy !== undefined) return policy;
   const names = policies.length === 0 ? '' : `: ${policies.map(nameOf).join(', ')}`;
   throw new ConfigurationError(`--file ${file} must hold one ${kind}; it holds ${policies.length}${names}`);
 }
 
-const nameOf = (object: { metadata?: { name?: unknown } | null }) =>
-  String(object.metadata?.name ?? 'one without a name');
+const nameOf = (object: Manifest) => String(object.metadata?.name ?? 'one without a name');
 
 /** The objects of a file, those in a list (`kind: List`) too. kubectl takes no list in a list. */
-function objectsIn(text: string, file: string): object[] {
+function objectsIn(text: string, file: string): Manifest[] {
   let manifests: unknown[];
   try {
     manifests = manifestsIn(text);
   } catch (cause) {
     throw new ConfigurationError(`--file ${file} cannot be used: ${(cause as Error).message}`, { cause });
   }
-  return manifests.filter(isObject).flatMap((manifest) => {
-    const listed = 'items' in manifest && Array.isArray(manifest.items);
-    return listed ? (manifest.items as unknown[]).filter(isObject) : [manifest];
-  });
+  return manifests
+    .filter(isObject)
+    .flatMap((manifest) =>
+      Array.isArray(manifest.items) ? (manifest.items as unknown[]).filter(isObject) : [manifest],
+    );
 }
 
-const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null;
+/** What is looked at of any object before it is known to be a policy. */
+interface Manifest {
+  apiVersion?: unknown;
+  kind?: unknown;
+  metadata?: { name?: unknown } | null;
+  items?: unknown;
+}
+
+const isObject = (value: unknown): value is Manifest => typeof value === 'object' && value !== null;
 
 /**
  * A field that is null is one that is not given: the API server leaves it out, or takes its default. It does so for
@@ -91,7 +102,7 @@ function withoutNulls(document: object): object {
   const copy = structuredClone(document);
   for (const { path } of retentionPolicySchema.safeParse(copy).error?.issues ?? []) {
     const key = path.at(-1);
-    const parent = path.slice(0, -1).reduce<unknown>((at, name) => (at as Record<PropertyKey, unknown>)[name], copy);
+    const parent = path.slice(0, -1).reduce<unknown>((at, name) => (at as Record<PropertyKey, unknown>)?.[name], copy);
     if (key === undefined || typeof parent !== 'object' || parent === null || Array.isArray(parent)) continue;
     if ((parent as Record<PropertyKey, unknown>)[key] === null) Reflect.deleteProperty(parent, key);
   }

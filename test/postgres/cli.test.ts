@@ -419,7 +419,8 @@ describe('a policy that starts no run on the cluster', () => {
 });
 
 describe('a file of every command', () => {
-  const other = 'apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\n';
+  const other =
+    'apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\n---\napiVersion: other.io/v1\nkind: RetentionPolicy\n';
   const text = async () =>
     `${other}---\n${stringify({ ...example, spec: { ...example.spec, database: { secretRef: { name: 'db' }, schema: 'x y' } } }).replace('365', '0365')}`;
 
