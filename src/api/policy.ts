@@ -1,6 +1,5 @@
 import { z } from 'zod';
 import { specSchema } from './rules.ts';
-import { statusSchema } from './status.ts';
 
 export const group = 'retention.agentdata.io';
 export const version = 'v1alpha1';
@@ -18,25 +17,34 @@ export const jobLabel = `${group}/job`;
 /** A policy's name is a label value too. */
 export const maxNameLength = 63;
 
-const metadataSchema = z.looseObject({
-  name: z.string().min(1),
+const metadataSchema = z.strictObject({
+  name: z
+    .string()
+    .max(maxNameLength)
+    .regex(/^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/),
+  generateName: z.string().optional(),
   namespace: z.string().optional(),
+  selfLink: z.string().optional(),
   uid: z.string().optional(),
+  resourceVersion: z.string().optional(),
   generation: z.int().optional(),
   creationTimestamp: z.string().optional(),
   deletionTimestamp: z.string().optional(),
+  deletionGracePeriodSeconds: z.int().optional(),
   annotations: z.record(z.string(), z.string()).optional(),
   labels: z.record(z.string(), z.string()).optional(),
-  resourceVersion: z.string().optional(),
+  ownerReferences: z.unknown().optional(),
+  finalizers: z.array(z.string()).optional(),
+  managedFields: z.unknown().optional(),
 });
 
-/** The resource as a person writes it and as the API server stores it. */
-export const retentionPolicySchema = z.looseObject({
+/** The resource as a person writes it and as the API server prints it; the status is nobody's to write. */
+export const retentionPolicySchema = z.strictObject({
   apiVersion: z.literal(apiVersion),
   kind: z.literal(kind),
   metadata: metadataSchema,
   spec: specSchema,
-  status: statusSchema.optional(),
+  status: z.unknown().optional(),
 });
 
 /** The field manager under which a job's runs write their part of the status. */

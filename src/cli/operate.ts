@@ -1,4 +1,5 @@
 import { exitCodes, type RunReport, resultWithoutOperations } from '../api/run-result.ts';
+import { ConfigurationError } from '../database/config.ts';
 import { connect } from '../database/connect.ts';
 import { configFromCommandLine } from '../database/credentials.ts';
 import type { RunOptions } from '../retention/options.ts';
@@ -38,7 +39,13 @@ async function reportOf(
   options: OperationOptions,
   identity: RunOptions['identity'],
 ): Promise<RunReport> {
-  const { tlsMode, ...policy } = await policyOf(options);
+  const { tlsMode, runsNothing, ...policy } = await policyOf(options);
+  const dryRun = policy.dryRun || options.dryRun === true;
+  if (runsNothing !== undefined && name !== 'stats' && !dryRun && !options.force) {
+    throw new ConfigurationError(
+      `--file ${options.file}: ${runsNothing}, so no run starts on the cluster; --dry-run only counts, --force changes the database nevertheless`,
+    );
+  }
   const config = await configFromCommandLine(options.databaseUrl, process.env, tlsMode);
   const run = {
     ...policy,
@@ -57,7 +64,7 @@ async function reportOf(
     return await runRetention({
       ...run,
       operations: name === 'cleanup' ? policy.operations : [name],
-      dryRun: policy.dryRun || options.dryRun === true,
+      dryRun,
       ignoreAuditTrailGate: name === 'acknowledgements',
       onProgress: progress.show,
     });

@@ -1,17 +1,21 @@
 import { readFile } from 'node:fs/promises';
-import { type Document, parseAllDocuments } from 'yaml';
+import { buffer } from 'node:stream/consumers';
+import type { z } from 'zod';
 import { effectiveRetention } from '../api/effective.ts';
-import { explain, kind, retentionPolicySchema } from '../api/policy.ts';
+import { explain, group, kind, retentionPolicySchema } from '../api/policy.ts';
 import { cleanupOperations } from '../api/spec.ts';
 import { ConfigurationError } from '../database/config.ts';
+import { manifestsIn } from './manifests.ts';
 import type { CommandLinePolicy } from './policy.ts';
 
-/** The one RetentionPolicy of a YAML file; `schema` overrides its own. ConfigurationError where it holds none, or a bad one. */
+type RetentionPolicy = z.output<typeof retentionPolicySchema>;
+
+/**
+ * The one RetentionPolicy of a file, or of stdin (`-`), as a run applies it; `schema` overrides its own.
+ * ConfigurationError where it holds none, several, or a bad one.
+ */
 export async function policyFromFile(file: string, schema: string | undefined): Promise<CommandLinePolicy> {
-  const document = await onlyPolicyIn(file);
-  const parsed = retentionPolicySchema.safeParse(document);
-  if (!parsed.success) throw new ConfigurationError(`--file ${file}: ${explain(parsed.error, document)}`);
-  const { spec } = parsed.data;
+  const { metadata, spec } = policyIn(await textOf(file), file);
   const wanted = new Set(spec.jobs?.flatMap((job) => job.operations) ?? cleanupOperations);
   return {
     operations: cleanupOperations.filter((name) => wanted.has(name)),
@@ -22,33 +26,85 @@ export async function policyFromFile(file: string, schema: string | undefined): 
     guard: spec.guard,
     limits: spec.limits,
     tlsMode: spec.database.tls?.mode,
+    runsNothing: runsNothing(metadata, spec),
   };
 }
 
-async function onlyPolicyIn(file: string): Promise<unknown> {
-  const text = await readFile(file, 'utf8').catch((cause) => {
-    throw new ConfigurationError(`--file ${file} cannot be read: ${(cause as Error).message}`, { cause });
-  });
-  const documents = parseAllDocuments(text);
-  const broken = [...documents].flatMap((document) => document.errors)[0];
-  if (broken !== undefined)
-    throw new ConfigurationError(`--file ${file} is not YAML: ${broken.message.split('\n')[0]}`);
-  const policies = [...documents]
-    .map((document) => contentOf(document, file) as { kind?: unknown } | null)
-    .filter((document) => document?.kind === kind);
-  if (policies.length !== 1) {
-    throw new ConfigurationError(`--file ${file} must hold one ${kind}; it holds ${policies.length}`);
-  }
-  return policies[0];
+/** Why the cluster starts no run of a policy; undefined where it does. */
+function runsNothing(metadata: RetentionPolicy['metadata'], spec: RetentionPolicy['spec']): string | undefined {
+  if (metadata.deletionTimestamp !== undefined)
+    return 'the policy is being deleted (metadata.deletionTimestamp is set)';
+  return spec.suspend ? 'spec.suspend is true' : undefined;
 }
 
-/** What a document says; an alias without its anchor, or far too many of them, shows up only here. */
-function contentOf(document: Document.Parsed, file: string): unknown {
+/** The one RetentionPolicy of a text, as the API server would store it; `file` is where errors say it comes from. */
+export function policyIn(text: string, file: string): RetentionPolicy {
+  const document = withoutNulls(onlyPolicyIn(text, file));
+  const parsed = retentionPolicySchema.safeParse(document);
+  if (!parsed.success) throw new ConfigurationError(`--file ${file}: ${explain(parsed.error, document)}`);
+  return parsed.data;
+}
+
+async function textOf(file: string): Promise<string> {
+  const bytes = await (file === '-' ? buffer(process.stdin) : readFile(file)).catch((cause) => {
+    throw new ConfigurationError(`--file ${file} cannot be read: ${(cause as Error).message}`, { cause });
+  });
   try {
-    return document.toJS();
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
   } catch (cause) {
-    throw new ConfigurationError(`--file ${file} cannot be used: ${(cause as Error).message.split('\n')[0]}`, {
-      cause,
-    });
+    throw new ConfigurationError(`--file ${file} is not UTF-8`, { cause });
   }
+}
+
+function onlyPolicyIn(text: string, file: string): Manifest {
+  const ofKind = objectsIn(text, file).filter((object) => object.kind === kind);
+  const ours = ofKind.filter(({ apiVersion }) => String(apiVersion).startsWith(`${group}/`));
+  // Without one of our group, what the file holds may be ours with a slip in it.
+  const policies = ours.length > 0 ? ours : ofKind;
+  const [policy] = policies;
+  if (policies.length === 1 && policy !== undefined) return policy;
+  const names = policies.length === 0 ? '' : `: ${policies.map(nameOf).join(', ')}`;
+  throw new ConfigurationError(`--file ${file} must hold one ${kind}; it holds ${policies.length}${names}`);
+}
+
+const nameOf = (object: Manifest) => String(object.metadata?.name ?? 'one without a name');
+
+/** The objects of a file, those in a list (`kind: List`) too. kubectl takes no list in a list. */
+function objectsIn(text: string, file: string): Manifest[] {
+  let manifests: unknown[];
+  try {
+    manifests = manifestsIn(text);
+  } catch (cause) {
+    throw new ConfigurationError(`--file ${file} cannot be used: ${(cause as Error).message}`, { cause });
+  }
+  return manifests
+    .filter(isObject)
+    .flatMap((manifest) =>
+      Array.isArray(manifest.items) ? (manifest.items as unknown[]).filter(isObject) : [manifest],
+    );
+}
+
+/** What is looked at of any object before it is known to be a policy. */
+interface Manifest {
+  apiVersion?: unknown;
+  kind?: unknown;
+  metadata?: { name?: unknown } | null;
+  items?: unknown;
+}
+
+const isObject = (value: unknown): value is Manifest => typeof value === 'object' && value !== null;
+
+/**
+ * A field that is null is one that is not given: the API server leaves it out, or takes its default. It does so for
+ * the fields that it knows, which are those whose null the schema refuses; null in a list stays, and is an error.
+ */
+function withoutNulls(document: object): object {
+  const copy = structuredClone(document);
+  for (const { path } of retentionPolicySchema.safeParse(copy).error?.issues ?? []) {
+    const key = path.at(-1);
+    const parent = path.slice(0, -1).reduce<unknown>((at, name) => (at as Record<PropertyKey, unknown>)?.[name], copy);
+    if (key === undefined || typeof parent !== 'object' || parent === null || Array.isArray(parent)) continue;
+    if ((parent as Record<PropertyKey, unknown>)[key] === null) Reflect.deleteProperty(parent, key);
+  }
+  return copy;
 }

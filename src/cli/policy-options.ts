@@ -21,6 +21,7 @@ export interface DatabaseOptions extends PolicyOptions {
 }
 export interface OperationOptions extends DatabaseOptions {
   dryRun?: boolean;
+  force?: boolean;
   output?: (typeof outputs)[number];
 }
 
@@ -30,7 +31,7 @@ export function addPolicyOptions(command: Command): Command {
     .addOption(
       new Option('--policy <preset>', 'preset to apply (default: scientific)').choices(Object.keys(presetOptions)),
     )
-    .option('--file <policy.yaml>', 'apply the RetentionPolicy in this file instead of a preset')
+    .option('--file <policy.yaml>', 'apply the RetentionPolicy in this file (- for stdin) instead of a preset')
     .option('--schema <name>', 'PostgreSQL schema of the agent tables (default: public, or what the file says)');
 }
 
@@ -46,5 +47,6 @@ export function addDatabaseOptions(command: Command): Command {
 export function addOperationOptions(command: Command): Command {
   return addDatabaseOptions(command)
     .option('--dry-run', 'only count what would change')
+    .option('--force', 'change the database although the policy in --file is suspended or being deleted')
     .addOption(new Option('--output <format>', 'how the result is printed (default: text)').choices(outputs));
 }

@@ -8,7 +8,11 @@ import { type PolicyOptions, presetOptions } from './policy-options.ts';
 export type CommandLinePolicy = Pick<
   RunOptions,
   'operations' | 'retention' | 'schema' | 'timestampTimeZone' | 'dryRun' | 'guard' | 'limits'
-> & { tlsMode?: TlsMode };
+> & {
+  tlsMode?: TlsMode;
+  /** Why the cluster starts no run of it, such as `spec.suspend is true`. */
+  runsNothing?: string;
+};
 
 /** The policy that the options name: a preset, or a file with the very rules that the API server applies. */
 export async function policyOf(options: PolicyOptions): Promise<CommandLinePolicy> {

@@ -327,14 +327,37 @@ describe('a policy in a file', () => {
   });
 
   test.each([
-    ['is none', 'kind: ConfigMap\n', /must hold one RetentionPolicy; it holds 0/],
-    ['are two', 'kind: RetentionPolicy\n---\nkind: RetentionPolicy\n', /must hold one RetentionPolicy; it holds 2/],
-    ['is no YAML', 'a: [1\n', /is not YAML: /],
-    ['has an alias without its anchor', 'kind: *none\n', /^--file \S+ cannot be used: Unresolved alias/],
+    ['is none', 'kind: ConfigMap\n', /must hold one RetentionPolicy; it holds 0$/],
+    [
+      'are two',
+      'kind: RetentionPolicy\nmetadata: {name: a}\n---\nkind: List\nitems: [{kind: RetentionPolicy, metadata: {name: b}}]\n',
+      /must hold one RetentionPolicy; it holds 2: a, b$/,
+    ],
+    ['is no YAML', 'a: [1\n', /^--file \S+ cannot be used: Flow sequence in block collection must be/],
+    ['has an alias without its anchor', 'kind: *none\n', /^--file \S+ cannot be used: the alias \*none has no anchor/],
+    [
+      'contains itself',
+      'kind: RetentionPolicy\nspec: &a {guard: *a}\n',
+      /cannot be used: the anchor &a contains itself/,
+    ],
+    [
+      'has a key that is none',
+      'kind: RetentionPolicy\n1.5: x\n',
+      /cannot be used: a key must be .*: put 1\.5 in quotes/,
+    ],
+    ['has infinity', 'kind: RetentionPolicy\nspec: {guard: .inf}\n', /cannot be used: \.inf is no number/],
+    ['has a tag that does not fit', 'kind: !!int x\n', /cannot be used: "x" is no !!int/],
+    ['has base64', 'kind: !!binary UmV0\n', /cannot be used: !!binary is not supported: write "UmV0" without it/],
+    [
+      'ends a line as YAML 1.1 does and YAML 1.2 does not',
+      'kind: RetentionPolicy # c\u2028spec: {}\n',
+      /the character "\u2028" must not stand in it/,
+    ],
+    ['has something behind ---', '--- {kind: RetentionPolicy}\n', /only a comment may stand behind ---/],
     [
       'has far too many aliases',
       `a: &a [x, x, x, x]\n${[...'bcdefgh'].map((name, i) => `${name}: &${name} [${Array(9).fill(`*${'abcdefgh'[i]}`).join(', ')}]\n`).join('')}`,
-      /^--file \S+ cannot be used: Excessive alias count/,
+      /^--file \S+ cannot be used: it has too many aliases/,
     ],
     [
       'is of another version',
@@ -360,10 +383,69 @@ describe('a policy in a file', () => {
   });
 });
 
+describe('a policy that starts no run on the cluster', () => {
+  const guard = { maxPercentOfTable: 100 };
+  const suspended = () => policyFile({ guard, suspend: true });
+  const inDeletion = () =>
+    textFile(
+      stringify({
+        ...example,
+        metadata: { ...example.metadata, deletionTimestamp: '2026-11-28T00:00:00Z' },
+        spec: { ...example.spec, database: { ...example.spec.database, tls: undefined }, guard },
+      }),
+    );
+
+  test.each([
+    ['suspended', suspended, /spec\.suspend is true, so no run starts on the cluster; .*--force/],
+    ['in deletion', inDeletion, /is being deleted \(metadata\.deletionTimestamp is set\).*--force/],
+  ])('because it is %s changes nothing, unless it is forced to', async (_, policy, sentence) => {
+    const file = await policy();
+    await addInstruction(database.pool);
+    for (const command of [['cleanup'], ['instructions'], ['--operation', 'acknowledgements']]) {
+      await expectRefused([...command, '--file', file], sentence);
+    }
+    expect(await countOf(database.pool, 'agentinstruction')).toBe(1);
+    expect(await reportOf(['cleanup', '--file', file, '--dry-run'])).toMatchObject({ exitCode: 0, result: 'DryRun' });
+    expect(await reportOf(['stats', '--file', file])).toMatchObject({ exitCode: 0 });
+    expect(await retention(['indexes', '--file', file])).toMatchObject({ exitCode: 0 });
+    expect(await reportOf(['instructions', '--file', file, '--force'])).toMatchObject({ exitCode: 0, rows: 1 });
+    expect(await countOf(database.pool, 'agentinstruction')).toBe(0);
+  });
+
+  test('because it is suspended needs no force where it only counts', async () => {
+    const file = await policyFile({ suspend: true, dryRun: true });
+    expect(await reportOf(['cleanup', '--file', file])).toMatchObject({ exitCode: 0, result: 'DryRun' });
+  });
+});
+
+describe('a file of every command', () => {
+  const other =
+    'apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\n---\napiVersion: other.io/v1\nkind: RetentionPolicy\n';
+  const text = async () =>
+    `${other}---\n${stringify({ ...example, spec: { ...example.spec, database: { secretRef: { name: 'db' }, schema: 'x y' } } }).replace('365', '0365')}`;
+
+  test('is read as kubectl reads it, beside other objects, from stdin too', async () => {
+    const file = await textFile(await text());
+    const grants = await retention(['grants', '--file', file]);
+    expect(grants.stdout).toContain('grant usage on schema "x y" to "retention";');
+    expect(await processes.run(['grants', '--file', '-'], pg, await text())).toEqual(grants);
+    expect(await reportOf(['stats', '--file', file, '--schema', 'public'])).toMatchObject({
+      policy: { instructionRetentionDays: 245 },
+    });
+    expect(await retention(['indexes', '--file', file, '--schema', 'public'])).toMatchObject({ exitCode: 0 });
+  });
+
+  test('that is not UTF-8 is refused', async () => {
+    const file = await textFile('');
+    await writeFile(file, Buffer.from([0x6b, 0xff]));
+    await expectRefused(['grants', '--file', file], /is not UTF-8$/m, {});
+  });
+});
+
 describe('bad input ends with 2 and one sentence', () => {
   test.each<[string, string[], RegExp]>([
     ['an unknown command', ['clean'], /unknown command "clean"; the commands are cleanup, stats, .*controller$/m],
-    ['an unknown option', ['cleanup', '--force'], /unknown option '--force'/],
+    ['an unknown option', ['cleanup', '--yes'], /unknown option '--yes'/],
     [
       'an unknown preset',
       ['cleanup', '--policy', 'strict'],

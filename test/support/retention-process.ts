@@ -32,13 +32,14 @@ export interface RetentionProcess {
 export class RetentionProcesses {
   readonly #children = new ChildProcesses();
 
-  /** Starts `retention …` with this environment alone. */
-  start(args: string[], env: Record<string, string> = {}): RetentionProcess {
+  /** Starts `retention …` with this environment alone; `input` is its standard input. */
+  start(args: string[], env: Record<string, string> = {}, input?: string): RetentionProcess {
     const child = this.#children.spawn(process.execPath, [...nodeFlags, entry, ...args], {
       cwd: root,
       env,
-      stdio: ['ignore', 'pipe', 'pipe'],
+      stdio: [input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
     });
+    child.stdin?.end(input);
     const texts = { stdout: '', stderr: '' };
     for (const name of ['stdout', 'stderr'] as const) {
       child[name]!.setEncoding('utf8').on('data', (text: string) => {
@@ -55,8 +56,8 @@ export class RetentionProcesses {
   }
 
   /** Runs `retention …` to its end. */
-  run(args: string[], env: Record<string, string> = {}): Promise<Ended> {
-    return this.start(args, env).ended;
+  run(args: string[], env: Record<string, string> = {}, input?: string): Promise<Ended> {
+    return this.start(args, env, input).ended;
   }
 
   close(): Promise<void> {
