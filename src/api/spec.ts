@@ -229,7 +229,10 @@ export const specFields = z.strictObject({
     .strictObject({ schedule: cron.describe('Cron expression of five fields.') })
     .optional()
     .describe('Reports sizes, ages and rows due into status.statistics, on a schedule of its own.'),
-  suspend: z.boolean().default(false).describe('No run starts while true; a running one goes on.'),
+  suspend: z
+    .boolean()
+    .default(false)
+    .describe('While true no run starts, and one under way is stopped within seconds and ends as Partial.'),
   dryRun: z.boolean().default(false).describe('Runs only count what they would change.'),
   guard: withDefaults(guardSchema).describe('Limits that stop a run before its first change.'),
   limits: withDefaults(limitsSchema).describe('What a run may take, and how it considers others.'),

@@ -18,6 +18,8 @@ export interface Findings {
   /** Will be tried again by itself. */
   retrying?: Problem;
   suspended: boolean;
+  /** Jobs that run although they should not, and are being stopped. */
+  stopping: string[];
   jobs: JobStatus[];
   /** Jobs whose Pod cannot start, with the reason. */
   notStarted: { job: string; message: string }[];
@@ -47,8 +49,16 @@ export function conditions(previous: Condition[], findings: Findings, now: Date)
   });
 }
 
-/** Ready: the CronJobs are what the spec asks for, however the runs go. */
-function ready({ stalled, retrying, suspended, jobs }: Findings): State {
+/** Ready, and what is still under way although it should not be. */
+function ready(findings: Findings): State {
+  const { message, ...state } = inPlace(findings);
+  const { stopping } = findings;
+  const words = stopping.length > 0 ? `${message}. Still being stopped: Job ${stopping.join(', ')}` : message;
+  return { ...state, message: words };
+}
+
+/** The CronJobs are what the spec asks for, however the runs go. */
+function inPlace({ stalled, retrying, suspended, jobs }: Findings): State {
   const problem = stalled ?? retrying;
   if (problem) return { status: 'False', ...problem };
   if (suspended) {

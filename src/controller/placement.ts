@@ -16,8 +16,17 @@ export interface Placement {
   error?: unknown;
 }
 
+/** What keeps a policy from starting anything until it goes by itself. */
+export interface Obstacle {
+  problem: Problem;
+  /** To be thrown at the end, so that the queue tries again. */
+  error?: unknown;
+}
+
 interface Attempt {
   parsed: { policy: Policy } | { problem: string };
+  /** Why nothing may be placed for now, whatever the spec says. */
+  obstacle?: Obstacle;
   /** The policies that may overlap with it. */
   others: Policy[];
   runner: RunnerImage;
@@ -31,8 +40,15 @@ interface Attempt {
  */
 export async function placement(
   context: PlaceContext,
-  { parsed, others, runner, existing }: Attempt,
+  { parsed, obstacle, others, runner, existing }: Attempt,
 ): Promise<Placement> {
+  if (obstacle) {
+    const { cronJobs, error } = await suspend(context, existing);
+    const retrying = error
+      ? { ...obstacle.problem, message: stillStart(error, obstacle.problem.message) }
+      : obstacle.problem;
+    return { cronJobs, retrying, error: obstacle.error ?? error };
+  }
   if ('problem' in parsed) return hold(context, existing, { reason: 'InvalidSpec', message: parsed.problem });
   const { policy } = parsed;
   const overlap = findOverlap(policy, others);
@@ -61,8 +77,11 @@ export async function placement(
 async function hold(context: PlaceContext, existing: CronJob[], { reason, message }: Problem): Promise<Placement> {
   const { cronJobs, error } = await suspend(context, existing);
   if (!error) return { cronJobs, stalled: { reason, message: `No run starts until this is repaired: ${message}` } };
-  const words = `Runs still start, since its CronJobs could not be suspended (${answered(error).message}): ${message}`;
-  return { cronJobs, stalled: { reason, message: words }, error };
+  return { cronJobs, stalled: { reason, message: stillStart(error, message) }, error };
+}
+
+function stillStart(error: unknown, message: string): string {
+  return `Runs still start, since its CronJobs could not be suspended (${answered(error).message}): ${message}`;
 }
 
 /** The API server's words; without any there is no way to write a status either. */

@@ -45,7 +45,7 @@ export function jobOf(object: KubernetesObject): string | undefined {
 }
 
 /** What a run is asked to do: the runner needs nothing else of the policy. */
-function runRequest(policy: Policy, job: PlannedJob, trigger: RunRequest['trigger']): RunRequest {
+export function runRequest(policy: Policy, job: PlannedJob, trigger: RunRequest['trigger']): RunRequest {
   const { spec } = policy;
   const { tls, secretRef, schema, timestampTimeZone } = spec.database;
   return {

@@ -18,6 +18,7 @@ export interface Outcome {
   jobs: Job[];
   stalled?: Problem;
   retrying?: Problem;
+  stopping: string[];
   notStarted: { job: string; message: string }[];
   lastHandledRunRequest: string | undefined;
   now: Date;
@@ -32,14 +33,14 @@ export function jobNames(policy: Policy | undefined, cronJobs: CronJob[]): strin
 /** The status that a policy should have, but for what runs write: jobs[].lastRun and statistics. */
 export function policyStatus(outcome: Outcome): RetentionPolicyStatus {
   const { policy, generation, stored, cronJobs, jobs: liveJobs, now } = outcome;
-  const { stalled, retrying, notStarted, lastHandledRunRequest } = outcome;
+  const { stalled, retrying, stopping, notStarted, lastHandledRunRequest } = outcome;
   const dryRun = policy?.spec.dryRun ?? false;
   const names = jobNames(policy, cronJobs);
   const jobs = jobStatuses({ names, cronJobs, jobs: liveJobs, previous: stored.jobs ?? [], dryRun, now });
   const runs = mergeRuns(stored.runs ?? [], jobs, policy?.spec.history.runs ?? 50);
   const overdue = policy ? overdueJobs(jobs, policy.spec.limits.maxDuration, now) : [];
   const suspended = policy?.spec.suspend ?? false;
-  const findings = { generation, stalled, retrying, suspended, jobs, notStarted, overdue };
+  const findings = { generation, stalled, retrying, suspended, stopping, jobs, notStarted, overdue };
   return {
     observedGeneration: generation,
     conditions: conditions(stored.conditions ?? [], findings, now),

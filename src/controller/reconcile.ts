@@ -21,11 +21,11 @@ import {
   type ServiceAccount,
   type StoredPolicy,
 } from './objects.ts';
-import { deleteOutdated } from './outdated-jobs.ts';
+import { endOutdated } from './outdated-jobs.ts';
 import { secretKey } from './overlap.ts';
 import type { OwnWrites } from './own-writes.ts';
 import type { PlaceContext } from './place.ts';
-import { placement } from './placement.ts';
+import { type Obstacle, placement } from './placement.ts';
 import { jobOf, type RunnerImage } from './pod.ts';
 import { jobNames, policyStatus } from './policy-status.ts';
 import { Refusals } from './refusals.ts';
@@ -81,8 +81,8 @@ export class Reconciler {
   async reconcile(key: string): Promise<ReconcileResult | undefined> {
     const { client, caches, runner, now } = this.#options;
     const cached = caches.policies.get(refOf(key));
-    // The owner references clean up behind a policy.
-    if (!cached || cached.metadata.deletionTimestamp) return undefined;
+    // The owner references clean up behind a policy, or are asked to leave what there is.
+    if (!cached || cached.metadata.finalizers?.includes('orphan')) return undefined;
     if (!this.#options.complete()) return { requeueAfterMs: incompleteMs };
     const before = this.#ownWrites.newest(cached);
     let stored = before;
@@ -90,21 +90,28 @@ export class Reconciler {
     const parsed = parsePolicy(stored);
     const policy = 'policy' in parsed ? parsed.policy : undefined;
 
+    const deleting = deletionOf(stored);
+    const existing = this.#cronJobs(stored);
     const placed = await placement(this.#placeContext(stored), {
       parsed,
+      obstacle: deleting,
       others: policy ? this.#policiesWithSecretOf(stored) : [],
       runner,
-      existing: this.#cronJobs(stored),
+      existing,
     });
 
     const stalled = placed.stalled !== undefined;
     const names = jobNames(policy, placed.cronJobs);
-    const { jobs: left, error = placed.error } = await deleteOutdated(
-      this.#options,
-      stored,
-      this.#jobs(stored, placed.cronJobs),
-      { policy, stalled, runner },
-    );
+    const {
+      jobs: left,
+      stopping,
+      error = placed.error,
+    } = await endOutdated(this.#options, stored, this.#jobs(stored, [...existing, ...placed.cronJobs]), {
+      policy,
+      stalled,
+      deleting: deleting !== undefined,
+      runner,
+    });
     const jobs = left.filter((job) => names.includes(jobOf(job) ?? ''));
     stored = await reportForRuns(client, stored, jobs, names);
     if (!sameSpec(stored, before)) {
@@ -125,6 +132,7 @@ export class Reconciler {
       stored: parseStatus(stored),
       ...placed,
       jobs,
+      stopping,
       notStarted: await this.#notStarted(key, waiting),
       lastHandledRunRequest: request?.handled ?? lastHandled,
       now: now(),
@@ -152,11 +160,13 @@ export class Reconciler {
       .map((cronJob) => this.#ownWrites.newest(cronJob));
   }
 
-  /** The Jobs of the policy's CronJobs, and those it made itself; a label alone proves nothing. */
+  /** The Jobs of the policy's CronJobs, those of `kubectl create job --from` too, and those it made itself; a label alone proves nothing. */
   #jobs(stored: StoredPolicy, cronJobs: CronJob[]): Job[] {
-    const owners = [stored, ...cronJobs].map(({ metadata }) => metadata.uid!);
+    const owners = new Set([stored, ...cronJobs].map(({ metadata }) => metadata.uid));
     const labelled = this.#options.caches.jobs.indexed(keyOf(stored.metadata));
-    return labelled.filter((job) => owners.some((uid) => isControlledBy(job, uid)));
+    return labelled
+      .filter(({ metadata }) => metadata.ownerReferences?.some(({ uid }) => owners.has(uid)))
+      .map((job) => this.#ownWrites.newest(job));
   }
 
   #policiesWithSecretOf(stored: StoredPolicy): Policy[] {
@@ -209,6 +219,13 @@ export class Reconciler {
     }
     return found;
   }
+}
+
+/** Why a policy in deletion, which a finalizer keeps, starts nothing; undefined for another. */
+function deletionOf({ metadata }: StoredPolicy): Obstacle | undefined {
+  if (!metadata.deletionTimestamp) return undefined;
+  const message = `No run starts: the policy is being deleted, and waits for its finalizers (${metadata.finalizers?.join(', ')})`;
+  return { problem: { reason: 'Deleting', message } };
 }
 
 function sameSpec({ metadata: a }: StoredPolicy, { metadata: b }: StoredPolicy): boolean {

@@ -1,5 +1,5 @@
 import { runFieldManager, statisticsFieldManager } from '../api/policy.ts';
-import { cutText, type RunReport } from '../api/run-result.ts';
+import { cutText, type RunReport, type RunResult } from '../api/run-result.ts';
 import { statisticsJob } from '../api/spec.ts';
 import type { JobStatus } from '../api/status.ts';
 import { ApiError } from '../kubernetes/api-error.ts';
@@ -14,9 +14,10 @@ import {
   resources,
   type StoredPolicy,
 } from './objects.ts';
+import { explained } from './stopped.ts';
 import { replaces, unreportedJob, unreportedRun } from './unreported.ts';
 
-/** Reports runs that could not do so themselves. Reads the evidence anew: a Pod's cache may lag behind its Job's. */
+/** Reports runs that could not do so themselves, and why those were stopped that the controller stopped. Reads the evidence anew: a Pod's cache may lag behind its Job's. */
 export async function reportForRuns(
   client: Client,
   stored: StoredPolicy,
@@ -25,6 +26,12 @@ export async function reportForRuns(
 ): Promise<StoredPolicy> {
   let policy = stored;
   for (const name of names) {
+    if (unexplained(policy, name, jobs)) {
+      policy = await client.get(resources.policies, policy.metadata);
+      const run = unexplained(policy, name, jobs);
+      if (run) policy = await report(client, policy, name, run);
+      continue;
+    }
     const entry = entryOf(policy, name);
     const job = unreportedJob(jobs, name, entry?.lastRun);
     // A run that came in just now is remembered first: what takes its place could make it as if it had never been.
@@ -38,6 +45,18 @@ export async function reportForRuns(
 }
 
 const entryOf = (policy: StoredPolicy, name: string) => parseStatus(policy).jobs?.find((entry) => entry.name === name);
+
+/** The newest run of a job with the reason why it was stopped; undefined where that is there, or it was not stopped. */
+function unexplained(policy: StoredPolicy, name: string, jobs: Job[]): RunResult | undefined {
+  const run = entryOf(policy, name)?.lastRun;
+  const better =
+    run &&
+    explained(
+      run,
+      jobs.find(({ metadata }) => metadata.name === run.id),
+    );
+  return better === run ? undefined : better;
+}
 
 /** Whether what the newest run says about success is in the entry beside it; see history.ts. */
 function isRemembered(entry: JobStatus | undefined): boolean {

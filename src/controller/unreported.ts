@@ -1,4 +1,3 @@
-import { type RunRequest, runnerEnvironment, runRequestSchema } from '../api/run-request.ts';
 import {
   exitCodes,
   type Result,
@@ -8,8 +7,10 @@ import {
   runReportSchema,
 } from '../api/run-result.ts';
 import { type JobEvidence, lastWords, newestPod, terminated, whyNoResult } from './diagnosis.ts';
+import { parseJson, requestOf } from './job-request.ts';
 import { finishedAs, type Job, type Pod } from './objects.ts';
-import { containerName, jobOf } from './pod.ts';
+import { jobOf } from './pod.ts';
+import { explained, stoppedBecause } from './stopped.ts';
 
 /** A Job is seen as finished some seconds after its run has ended; longer after it there was a second Pod, perhaps. */
 const usualDelayMs = 60_000;
@@ -42,7 +43,7 @@ export function replaces(run: RunResult, stored: RunResult | undefined): boolean
 /** What a finished Job's run would have reported: its Pod's termination message, or what its end tells. */
 export function unreportedRun(evidence: JobEvidence): RunReport {
   const pod = newestPod(evidence.pods);
-  return (pod && leftReport(pod, evidence.job)) ?? reconstructed(evidence, pod);
+  return explained((pod && leftReport(pod, evidence.job)) ?? reconstructed(evidence, pod), evidence.job);
 }
 
 function leftReport(pod: Pod, job: Job): RunReport | undefined {
@@ -66,22 +67,11 @@ function outcome(evidence: JobEvidence, pod: Pod | undefined, dryRun: boolean): 
     const message = 'The run succeeded but left no result: only its log says what it changed';
     return { result: dryRun ? 'DryRun' : 'Succeeded', message };
   }
+  if (stoppedBecause(evidence.job)) {
+    return { result: 'Partial', message: 'its Pod was killed before it could report: what it had committed stays' };
+  }
   const exitCode = pod && terminated(pod)?.exitCode;
   const told = (['Blocked', 'Partial', 'Skipped'] as const).find((result) => exitCodes[result] === exitCode);
   if (pod && told) return { result: told, message: lastWords(pod) ?? `The runner ended with exit code ${exitCode}` };
   return { result: 'Failed', message: whyNoResult(evidence) };
-}
-
-function requestOf(job: Job): Pick<RunRequest, 'trigger' | 'dryRun'> | undefined {
-  const container = job.spec?.template.spec?.containers.find(({ name }) => name === containerName);
-  const value = container?.env?.find(({ name }) => name === runnerEnvironment.request)?.value;
-  return runRequestSchema.safeParse(parseJson(value)).data;
-}
-
-function parseJson(text: string | undefined): unknown {
-  try {
-    return JSON.parse(text ?? '');
-  } catch {
-    return undefined;
-  }
 }

@@ -7,7 +7,8 @@ import {
   statisticsFieldManager,
 } from '../../src/api/policy.ts';
 import type { RunResult } from '../../src/api/run-result.ts';
-import { type Job, resources } from '../../src/controller/objects.ts';
+import { isFinished, type Job, resources } from '../../src/controller/objects.ts';
+import { stoppedAnnotation } from '../../src/controller/stopped.ts';
 import { adminClient, installOperator, startController } from '../support/controller.ts';
 import { runOf } from '../support/controller-objects.ts';
 import { eventually } from '../support/eventually.ts';
@@ -147,7 +148,7 @@ describe('a run that has not started', () => {
     });
   });
 
-  it('stays when what changes does not concern it, and so does one that has started', async () => {
+  it('stays when what changes does not concern it; one that has started is stopped, and stays as evidence', async () => {
     const { name, uid } = await waiting();
     await policies.apply('smartem', { ...slow, schedule: '0 5 * * *', history: { runs: 3 } });
     await policies.settled('smartem', 'Ready', 'True');
@@ -160,8 +161,12 @@ describe('a run that has not started', () => {
       setHeaderOptions('Content-Type', PatchStrategy.MergePatch),
     );
     await policies.apply('smartem', { ...slow, suspend: true });
-    await policies.settled('smartem', 'Ready', 'True');
-    expect((await client.get(resources.jobs, { namespace, name })).metadata.uid).toBe(uid);
+    const stopped = await eventually('the Job to end', async () => {
+      const job = await client.get(resources.jobs, { namespace, name });
+      return isFinished(job) && job;
+    });
+    expect(stopped.metadata).toMatchObject({ uid, annotations: { [stoppedAnnotation]: 'the policy is suspended' } });
+    await hasEvent('JobStopped');
   });
 });
 

@@ -47,7 +47,7 @@ describe('the controller', () => {
     ['patch', 'validatingadmissionpolicies.admissionregistration.k8s.io'],
     ['patch', 'customresourcedefinitions.apiextensions.k8s.io'],
     ['patch', 'deployments.apps'],
-    ['patch', 'jobs.batch'],
+    ['update', 'jobs.batch'],
     ['delete', 'serviceaccounts'],
     ['delete', 'roles.rbac.authorization.k8s.io'],
     ['delete', 'rolebindings.rbac.authorization.k8s.io'],
@@ -82,6 +82,7 @@ describe('whoever has the controller’s token', () => {
   it.each([
     ['patch', 'cronjobs.batch/theirs'],
     ['delete', 'cronjobs.batch/theirs'],
+    ['patch', 'jobs.batch/theirs'],
     ['delete', 'jobs.batch/theirs'],
     ['patch', 'serviceaccounts/theirs'],
   ])('may %s %s', async (verb, object) => {

@@ -9,7 +9,7 @@ const failure = { id: 'n1', result: 'Failed' as const, completionTime: '2026-03-
 const find = (all: Condition[], type: string) => all.find((condition) => condition.type === type);
 
 function conditionsOf(findings: Partial<Findings>, previous: Condition[] = []): Condition[] {
-  const healthy = { generation: 3, suspended: false, jobs: [succeeded], notStarted: [], overdue: [] };
+  const healthy = { generation: 3, suspended: false, stopping: [], jobs: [succeeded], notStarted: [], overdue: [] };
   return conditions(previous, { ...healthy, ...findings }, now);
 }
 const lastRunSucceeded = (findings: Partial<Findings>) => find(conditionsOf(findings), 'LastRunSucceeded');
@@ -24,6 +24,15 @@ describe('the conditions of a policy', () => {
 
   it('say Suspended, which is Ready too', () => {
     expect(find(conditionsOf({ suspended: true }), 'Ready')).toMatchObject({ status: 'True', reason: 'Suspended' });
+  });
+
+  it('name in Ready the runs that are still being stopped, whatever it says', () => {
+    const stalled = { reason: 'Overlap', message: 'another policy …' };
+    for (const findings of [{}, { suspended: true }, { stalled }]) {
+      const { message } = find(conditionsOf(findings), 'Ready')!;
+      const stopping = find(conditionsOf({ ...findings, stopping: ['n1', 'n2'] }), 'Ready')!.message;
+      expect(stopping).toBe(`${message}. Still being stopped: Job n1, n2`);
+    }
   });
 
   it('have Stalled while it holds, and are not Ready for the same reason, of this generation', () => {

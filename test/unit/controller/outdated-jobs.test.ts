@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
+import { presets } from '../../../src/api/presets.ts';
 import { desiredObjects, plannedJobs, requestedJob } from '../../../src/controller/desired.ts';
 import type { Job, Policy } from '../../../src/controller/objects.ts';
-import { hasStarted, whyOutdated } from '../../../src/controller/outdated-jobs.ts';
+import { hasStarted, whyOutdated, whyStopped } from '../../../src/controller/outdated-jobs.ts';
 import { image, jobOfRun, podWith, policyWith } from '../../support/controller-objects.ts';
 
 const policy = policyWith({ preset: 'Development' });
@@ -12,7 +13,7 @@ const scheduled = (of: Policy): Job => {
   return { ...jobOfRun('smartem-cleanup-1'), metadata: { name: 'smartem-cleanup-1', ...metadata } as never, spec };
 };
 const why = (job: Job, now: Partial<Parameters<typeof whyOutdated>[1]> = {}) =>
-  whyOutdated(job, { policy, stalled: false, runner: image, ...now });
+  whyOutdated(job, { policy, stalled: false, deleting: false, runner: image, ...now });
 
 describe('a Job that has not started is outdated', () => {
   it.each([
@@ -40,6 +41,64 @@ describe('a Job that has not started is outdated', () => {
     expect(why(requested(policy), { policy: suspend })).toBe('the policy is suspended');
     const other = policyWith({ preset: 'Development', jobs: [{ name: 'other' }] });
     expect(why(requested(policy), { policy: other })).toBe('the policy has that job no longer');
+  });
+});
+
+describe('a run is stopped', () => {
+  const stop = (spec: object, now: Partial<Parameters<typeof whyStopped>[1]> = {}, job = scheduled(policy)) =>
+    whyStopped(job, {
+      policy: policyWith({ preset: 'Development', ...spec }),
+      stalled: false,
+      deleting: false,
+      runner: image,
+      ...now,
+    });
+
+  it.each([
+    ['retention', { retention: { instructionRetentionDays: 8 } }],
+    ['retention', { retention: { statuses: { sessions: ['error'] } } }],
+    ['database', { database: { secretRef: { name: 'db' }, schema: 'other' } }],
+    ['database', { database: { secretRef: { name: 'other' } } }],
+    ['operations', { jobs: [{ name: 'cleanup', operations: ['sessions'] }] }],
+    ['dryRun', { dryRun: true }],
+    ['guard', { guard: { maxPercentOfTable: 51 } }],
+    ['limits', { limits: { maxReplicationLag: '1Gi' } }],
+    ['limits', { limits: { pauseBetweenBatches: '1s' } }],
+  ])('when its policy changes what it does: %s', (part, spec) => {
+    expect(stop(spec)).toBe(`the policy changed (${part})`);
+  });
+
+  it('one asked for as one scheduled, and neither when all is as it was', () => {
+    expect(stop({}, {}, requested(policy))).toBeUndefined();
+    expect(stop({})).toBeUndefined();
+    expect(stop({ dryRun: true }, {}, requested(policy))).toBe('the policy changed (dryRun)');
+  });
+
+  it('when nothing may run any more', () => {
+    expect(stop({ suspend: true })).toBe('the policy is suspended');
+    expect(stop({}, { stalled: true })).toBe('the policy is Stalled');
+    expect(stop({}, { policy: undefined })).toBe('the policy is Stalled');
+    expect(stop({ suspend: true }, { stalled: true, deleting: true })).toBe('the policy is being deleted');
+    expect(stop({ jobs: [{ name: 'other' }] })).toBe('the policy has that job no longer');
+  });
+
+  const { preset: _, ...values } = { preset: '', ...presets.Development };
+  it.each([
+    ['its history', { history: { runs: 1 } }],
+    ['its schedule', { schedule: '0 5 * * *', timeZone: 'Europe/London' }],
+    ['its Pods', { runner: { resources: { limits: { memory: '1Gi' } }, nodeSelector: { a: 'b' } } }],
+    ['a name for the same values', { preset: 'Custom', retention: values }],
+    ['another job', { jobs: [{ name: 'cleanup' }, { name: 'more' }] }],
+  ])('but not by %s', (_what, spec) => {
+    expect(stop(spec)).toBeUndefined();
+  });
+
+  it('nor by a controller that brings another image, or cannot read what another version asked for', () => {
+    expect(stop({}, { runner: { image: 'example.com/retention:2', imagePullPolicy: 'Always' } })).toBeUndefined();
+    const job = scheduled(policy);
+    job.spec!.template.spec!.containers[0]!.env![0]!.value = '{"policy":{},"rules":[]}';
+    expect(stop({ dryRun: true }, {}, job)).toBeUndefined();
+    expect(stop({ suspend: true }, {}, job)).toBe('the policy is suspended');
   });
 });
 

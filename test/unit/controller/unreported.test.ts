@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { RunResult } from '../../../src/api/run-result.ts';
 import { desiredObjects } from '../../../src/controller/desired.ts';
+import { explained, stoppedAnnotation } from '../../../src/controller/stopped.ts';
 import { replaces, unreportedJob, unreportedRun } from '../../../src/controller/unreported.ts';
 import { image, jobOfRun, podWith, policyWith, runOf } from '../../support/controller-objects.ts';
 
@@ -103,5 +104,36 @@ describe('the result of a run that did not report', () => {
     const { spec } = desiredObjects(policy, image).cronJobs[0]!.spec!.jobTemplate;
     const job = jobOfRun('n1', { ended: complete, spec });
     expect(unreportedRun({ job, pods: [], events: [] })).toMatchObject({ result: 'DryRun' });
+  });
+});
+
+describe('the run of a Job that the controller stopped', () => {
+  const why = 'the policy changed (retention)';
+  const stopped = { ...late, metadata: { ...late.metadata, annotations: { [stoppedAnnotation]: why } } };
+  const partial = (message?: string) => runOf('nightly', { id: 'n2', result: 'Partial', rows: 12, message });
+
+  it.each([
+    ['stopped: SIGTERM received; acknowledgements are kept', `stopped: ${why}; acknowledgements are kept`],
+    ['instructions failed: a lock', `stopped: ${why}; instructions failed: a lock`],
+    [`stopped: ${why}`, `stopped: ${why}`],
+  ])('says why: %s', (message, expected) => {
+    expect(explained(partial(message), stopped)).toEqual(partial(expected));
+  });
+
+  it('stays as it is where it had done all, failed by itself, or was not stopped', () => {
+    const runs = [runOf('nightly'), runOf('nightly', { result: 'Failed', message: 'no database' })];
+    for (const run of runs) expect(explained(run, stopped)).toBe(run);
+    for (const job of [late, undefined]) expect(explained(partial('x'), job)).toEqual(partial('x'));
+  });
+
+  it('is Partial where it left no result, and what it left in its Pod otherwise', () => {
+    const killed = { job: stopped, pods: [podWith({ terminated: { exitCode: 137 } })], events: [] };
+    expect(unreportedRun(killed)).toMatchObject({
+      result: 'Partial',
+      message: `stopped: ${why}; its Pod was killed before it could report: what it had committed stays`,
+    });
+    const message = JSON.stringify(partial('stopped: SIGTERM received'));
+    const left = { job: stopped, pods: [podWith({ terminated: { exitCode: 4, message } })], events: [] };
+    expect(unreportedRun(left)).toEqual(partial(`stopped: ${why}`));
   });
 });
