@@ -88,6 +88,19 @@ export const statisticsSchema = z.object({
 });
 export type Statistics = z.output<typeof statisticsSchema>;
 
+export const databaseSchema = z.object({
+  secret: z.string().max(253).describe('The Secret by which the run connected.'),
+  schema: z.string().max(63),
+  fingerprint: z
+    .string()
+    .max(64)
+    .describe(
+      'A hash of the server, the database and the schema: the same for all runs that worked on the same tables.',
+    ),
+});
+/** What a run worked on. */
+export type Database = z.output<typeof databaseSchema>;
+
 /** One run: printed as JSON, written as termination message, stored as `status.jobs[].lastRun`. */
 export const runResultSchema = z.object({
   id: z.string().max(253).describe("Name of the run's Job, or an id of the command line's own."),
@@ -100,6 +113,7 @@ export const runResultSchema = z.object({
   rows: rows.describe('Rows closed, archived and deleted in all; in a dry run those that would be.'),
   operations: z.array(operationResultSchema).max(cleanupOperations.length),
   policy: effectiveSchema.optional().describe('The values in force during the run.'),
+  database: databaseSchema.optional().describe('What the run worked on; absent where it did not connect.'),
   indexAdvice: z.array(indexAdviceSchema).max(8).optional().describe('Indexes with which runs would read much less.'),
   message: text.optional().describe('One sentence for people.'),
 });

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { effectiveSchema } from './effective.ts';
-import { maxTextLength, results, runResultSchema, statisticsSchema } from './run-result.ts';
+import { databaseSchema, maxTextLength, results, runResultSchema, statisticsSchema } from './run-result.ts';
 
 /** The conditions that are this operator's own; others may add theirs. */
 export const conditionTypes = ['Ready', 'LastRunSucceeded', 'Reconciling', 'Stalled', 'IndexAdvised'] as const;
@@ -95,6 +95,10 @@ export const statusSchema = z.object({
     .meta({ 'x-kubernetes-list-type': 'atomic' })
     .optional()
     .describe('The last runs, newest first.'),
+  database: databaseSchema
+    .optional()
+    .meta({ 'x-kubernetes-map-type': 'atomic' })
+    .describe('What the newest run that connected worked on; two policies with the same fingerprint can overlap.'),
   statistics: statisticsSchema.optional().meta({ 'x-kubernetes-map-type': 'atomic' }),
   lastHandledRunRequest: z.string().max(1024).optional(),
 });

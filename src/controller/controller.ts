@@ -15,7 +15,7 @@ import { type KubernetesObject, keyOf, type Resource } from '../kubernetes/types
 import { WorkQueue } from '../kubernetes/work-queue.ts';
 import { Leadership } from './leadership.ts';
 import { resources, type StoredPolicy } from './objects.ts';
-import { secretKey } from './overlap.ts';
+import { overlapKeys } from './overlap.ts';
 import { OwnWrites } from './own-writes.ts';
 import type { RunnerImage } from './pod.ts';
 import { policyMetricsText } from './policy-metrics.ts';
@@ -173,9 +173,9 @@ function watchAll(
     (policy) => {
       queue.add(keyOf(policy.metadata));
       // Whether two overlap depends on both.
-      for (const other of policies.indexed(secretKey(policy))) queue.add(keyOf(other.metadata));
+      for (const rival of overlapKeys(policy).flatMap((key) => policies.indexed(key))) queue.add(keyOf(rival.metadata));
     },
-    { indexBy: (policy) => [secretKey(policy)] },
+    { indexBy: overlapKeys },
   );
   const caches = {
     policies,

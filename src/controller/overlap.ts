@@ -1,44 +1,84 @@
+import { type Database, databaseSchema } from '../api/run-result.ts';
 import { statisticsJob } from '../api/spec.ts';
 import { keyOf } from '../kubernetes/types.ts';
 import { plannedJobs } from './desired.ts';
 import type { Policy, StoredPolicy } from './objects.ts';
 
+/** A policy, and by what its runs know the database and schema they worked on; undefined before the first of them. */
+export interface Rival {
+  policy: Policy;
+  fingerprint: string | undefined;
+}
+
 export interface Overlap {
   /** The older policy, which keeps running. */
-  with: string;
+  with: Policy;
+  /** Whether both name the same Secret and schema; else their runs found the same database behind two Secrets. */
+  bySecret: boolean;
   operations: string[];
 }
 
 /**
- * The older policy of the namespace that applies one of this policy's operations to the same Secret and schema; of two
- * such policies the shorter period would silently win. A policy that is itself held back holds back no other.
+ * The older policy that applies one of this policy's operations to the same tables; of two such policies the shorter
+ * period would silently win. A policy that is itself held back holds back no other.
  */
-export function findOverlap(policy: Policy, others: Policy[]): Overlap | undefined {
-  const group = [policy, ...others.filter((other) => other.uid !== policy.uid && sameTables(other, policy))];
-  const running: Policy[] = [];
+export function findOverlap(rival: Rival, others: Rival[]): Overlap | undefined {
+  const group = [rival, ...others.filter((other) => other.policy.uid !== rival.policy.uid && sameTables(other, rival))];
+  const running: Rival[] = [];
   for (const candidate of group.sort(olderFirst)) {
-    const overlap = running.map((older) => common(candidate, older)).find(({ operations }) => operations.length > 0);
-    if (candidate === policy) return overlap;
+    const overlap = running.flatMap((older) => overlapOf(candidate, older) ?? [])[0];
+    if (candidate === rival) return overlap;
     if (!overlap) running.push(candidate);
   }
   return undefined;
 }
 
-/** The same for all policies of a namespace on one database Secret; the policy need not be valid. */
-export function secretKey({ metadata, spec }: StoredPolicy): string {
-  const name = (spec as { database?: { secretRef?: { name?: unknown } } } | undefined)?.database?.secretRef?.name;
-  return keyOf({ namespace: metadata.namespace, name: String(name) });
+/** What the policies that may overlap have in common: the Secret of their namespace, or the database of their runs. The policy need not be valid. */
+export function overlapKeys(stored: StoredPolicy): string[] {
+  const fingerprint = databaseOf(stored)?.fingerprint;
+  const secret = keyOf({ namespace: stored.metadata.namespace, name: String(namedDatabase(stored)?.secret) });
+  return [secret, ...(fingerprint === undefined ? [] : [`fingerprint ${fingerprint}`])];
 }
 
-/** Whether two policies use the same tables, as far as their specs tell. */
-function sameTables(a: Policy, b: Policy): boolean {
+/**
+ * The database that the policy's newest run worked on; runs that found none, since they could not connect, do not count.
+ * It is undefined as soon as the spec names another Secret or schema.
+ */
+export function databaseOf(stored: StoredPolicy): Database | undefined {
+  const named = namedDatabase(stored);
+  const { database, jobs } = (stored.status ?? {}) as { database?: unknown; jobs?: unknown };
+  const runs = (Array.isArray(jobs) ? jobs : [])
+    .map((job) => (job as { lastRun?: { completionTime?: unknown; database?: unknown } } | null)?.lastRun)
+    .filter((run) => run?.database !== undefined)
+    .sort((a, b) => Date.parse(String(b!.completionTime)) - Date.parse(String(a!.completionTime)));
+  const known = [...runs.map((run) => run!.database), database].flatMap(
+    (each) => databaseSchema.safeParse(each).data ?? [],
+  );
+  return known.find(({ secret, schema }) => secret === named?.secret && schema === named.schema);
+}
+
+/** What the spec says of the database, unchecked. */
+function namedDatabase({ spec }: StoredPolicy): { secret: unknown; schema: unknown } | undefined {
+  const { database } = (spec ?? {}) as { database?: { secretRef?: { name?: unknown }; schema?: unknown } };
+  return database && { secret: database.secretRef?.name, schema: database.schema ?? 'public' };
+}
+
+function sameTables(a: Rival, b: Rival): boolean {
+  return sameSecret(a.policy, b.policy) || (a.fingerprint !== undefined && a.fingerprint === b.fingerprint);
+}
+
+/** Whether two policies use the same tables as far as their specs tell. */
+function sameSecret(a: Policy, b: Policy): boolean {
   const [left, right] = [a.spec.database, b.spec.database];
   return a.namespace === b.namespace && left.secretRef.name === right.secretRef.name && left.schema === right.schema;
 }
 
-function common(policy: Policy, older: Policy): Overlap {
-  const taken = operationsOf(older);
-  return { with: older.name, operations: operationsOf(policy).filter((operation) => taken.includes(operation)) };
+function overlapOf(rival: Rival, older: Rival): Overlap | undefined {
+  if (!sameTables(rival, older)) return undefined;
+  const taken = operationsOf(older.policy);
+  const operations = operationsOf(rival.policy).filter((operation) => taken.includes(operation));
+  if (operations.length === 0) return undefined;
+  return { with: older.policy, bySecret: sameSecret(rival.policy, older.policy), operations };
 }
 
 /** Statistics only read: they overlap with nothing. */
@@ -47,6 +87,6 @@ function operationsOf(policy: Policy): string[] {
   return [...new Set(jobs.flatMap((job) => job.operations))];
 }
 
-function olderFirst(a: Policy, b: Policy): number {
-  return Date.parse(a.creationTimestamp) - Date.parse(b.creationTimestamp) || (a.name < b.name ? -1 : 1);
+function olderFirst({ policy: a }: Rival, { policy: b }: Rival): number {
+  return Date.parse(a.creationTimestamp) - Date.parse(b.creationTimestamp) || (keyOf(a) < keyOf(b) ? -1 : 1);
 }

@@ -2,7 +2,7 @@ import { ApiError } from '../kubernetes/api-error.ts';
 import type { Problem } from './conditions.ts';
 import { desiredObjects } from './desired.ts';
 import type { CronJob, Policy } from './objects.ts';
-import { findOverlap } from './overlap.ts';
+import { findOverlap, type Overlap, type Rival } from './overlap.ts';
 import { type PlaceContext, place, remove, StalledError, suspend, WaitingError } from './place.ts';
 import type { RunnerImage } from './pod.ts';
 
@@ -27,8 +27,9 @@ interface Attempt {
   parsed: { policy: Policy } | { problem: string };
   /** Why nothing may be placed for now, whatever the spec says. */
   obstacle?: Obstacle;
-  /** The policies that may overlap with it. */
-  others: Policy[];
+  /** By what its runs know its database, and the policies that may overlap with it. */
+  fingerprint: string | undefined;
+  others: Rival[];
   runner: RunnerImage;
   /** The policy's CronJobs as they are. */
   existing: CronJob[];
@@ -40,7 +41,7 @@ interface Attempt {
  */
 export async function placement(
   context: PlaceContext,
-  { parsed, obstacle, others, runner, existing }: Attempt,
+  { parsed, obstacle, fingerprint, others, runner, existing }: Attempt,
 ): Promise<Placement> {
   if (obstacle) {
     const { cronJobs, error } = await suspend(context, existing);
@@ -51,11 +52,8 @@ export async function placement(
   }
   if ('problem' in parsed) return hold(context, existing, { reason: 'InvalidSpec', message: parsed.problem });
   const { policy } = parsed;
-  const overlap = findOverlap(policy, others);
-  if (overlap) {
-    const message = `RetentionPolicy ${overlap.with}, which is older, applies ${overlap.operations.join(', ')} to the same Secret and schema: remove them from one of the two`;
-    return hold(context, existing, { reason: 'Overlap', message });
-  }
+  const overlap = findOverlap({ policy, fingerprint }, others);
+  if (overlap) return hold(context, existing, { reason: 'Overlap', message: overlapWords(policy, overlap) });
 
   let remaining = existing;
   try {
@@ -72,6 +70,16 @@ export async function placement(
     const cronJobs = policy.spec.suspend ? (await suspend(context, remaining)).cronJobs : remaining;
     return { cronJobs, retrying, error: waiting ? undefined : error };
   }
+}
+
+/** Policies of other namespaces stay unnamed: whoever reads this one need not know of them. */
+function overlapWords(policy: Policy, { with: older, bySecret, operations }: Overlap): string {
+  const own = older.namespace === policy.namespace;
+  const which = own ? `RetentionPolicy ${older.name}` : 'a RetentionPolicy of another namespace';
+  const where = bySecret
+    ? 'the same Secret and schema'
+    : `the same database and schema, as its status.database.fingerprint says${own ? `, by Secret ${older.spec.database.secretRef.name}` : ''}`;
+  return `${which}, which is older, applies ${operations.join(', ')} to ${where}: remove them from one of the two`;
 }
 
 async function hold(context: PlaceContext, existing: CronJob[], { reason, message }: Problem): Promise<Placement> {

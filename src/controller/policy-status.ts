@@ -1,4 +1,5 @@
 import { effectiveRetention } from '../api/effective.ts';
+import type { Database } from '../api/run-result.ts';
 import type { RetentionPolicyStatus } from '../api/status.ts';
 import { conditions, overdueJobs, type Problem } from './conditions.ts';
 import { plannedJobs } from './desired.ts';
@@ -21,6 +22,7 @@ export interface Outcome {
   stopping: string[];
   notStarted: { job: string; message: string }[];
   lastHandledRunRequest: string | undefined;
+  database: Database | undefined;
   now: Date;
 }
 
@@ -52,5 +54,6 @@ export function policyStatus(outcome: Outcome): RetentionPolicyStatus {
     lastRun: lastRun(jobs),
     runs: runs.length > 0 ? runs : undefined,
     lastHandledRunRequest,
+    database: outcome.database,
   };
 }

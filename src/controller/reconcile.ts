@@ -13,7 +13,6 @@ import {
   isFinished,
   type Job,
   type Pod,
-  type Policy,
   parsePolicy,
   parseStatus,
   type Role,
@@ -22,7 +21,7 @@ import {
   type StoredPolicy,
 } from './objects.ts';
 import { endOutdated } from './outdated-jobs.ts';
-import { secretKey } from './overlap.ts';
+import { databaseOf, overlapKeys, type Rival } from './overlap.ts';
 import type { OwnWrites } from './own-writes.ts';
 import type { PlaceContext } from './place.ts';
 import { type Obstacle, placement } from './placement.ts';
@@ -34,7 +33,7 @@ import { ageOf, podGraceMs, requeueAfterMs } from './requeue.ts';
 import { handleRequest } from './run-now.ts';
 import { writeStatus } from './status-writes.ts';
 
-/** What the controller watches: the policies, indexed by `secretKey`, and what carries our label, Jobs and Pods and CronJobs indexed by `policyKey`. */
+/** What the controller watches: the policies, indexed by `overlapKeys`, and what carries our label, Jobs and Pods and CronJobs indexed by `policyKey`. */
 interface Caches {
   policies: Pick<Informer<StoredPolicy>, 'get' | 'indexed'>;
   cronJobs: Pick<Informer<CronJob>, 'get' | 'indexed'>;
@@ -95,7 +94,8 @@ export class Reconciler {
     const placed = await placement(this.#placeContext(stored), {
       parsed,
       obstacle: deleting,
-      others: policy ? this.#policiesWithSecretOf(stored) : [],
+      fingerprint: databaseOf(stored)?.fingerprint,
+      others: policy ? this.#rivals(stored) : [],
       runner,
       existing,
     });
@@ -135,6 +135,7 @@ export class Reconciler {
       stopping,
       notStarted: await this.#notStarted(key, waiting),
       lastHandledRunRequest: request?.handled ?? lastHandled,
+      database: databaseOf(stored),
       now: now(),
     });
     stored = this.#recorded(stored, await writeStatus(client, stored, status));
@@ -169,12 +170,14 @@ export class Reconciler {
       .map((job) => this.#ownWrites.newest(job));
   }
 
-  #policiesWithSecretOf(stored: StoredPolicy): Policy[] {
-    return this.#options.caches.policies
-      .indexed(secretKey(stored))
+  #rivals(stored: StoredPolicy): Rival[] {
+    const found = overlapKeys(stored).flatMap((key) => this.#options.caches.policies.indexed(key));
+    return [...new Set(found)]
       .filter((other) => !other.metadata.deletionTimestamp)
-      .map(parsePolicy)
-      .flatMap((parsed) => ('policy' in parsed ? parsed.policy : []));
+      .flatMap((other) => {
+        const parsed = parsePolicy(other);
+        return 'policy' in parsed ? { policy: parsed.policy, fingerprint: databaseOf(other)?.fingerprint } : [];
+      });
   }
 
   #placeContext(stored: StoredPolicy): PlaceContext {

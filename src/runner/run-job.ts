@@ -5,6 +5,7 @@ import { connect } from '../database/connect.ts';
 import { configFromSecret } from '../database/credentials.ts';
 import type { Logger } from '../kubernetes/logger.ts';
 import { explainSqlError } from '../retention/errors.ts';
+import { fingerprintOf } from '../retention/fingerprint.ts';
 import { runRetention } from '../retention/run.ts';
 import { runStatistics } from '../retention/run-statistics.ts';
 import type { RunnerEnvironment } from './environment.ts';
@@ -25,15 +26,25 @@ export async function runJob(
   const { request, runId } = environment;
   const identity = { id: runId, job: request.job, trigger: request.trigger };
   const started = now();
+  const { secretName, schema } = request.database;
+  let fingerprint: string | undefined;
+  const outcome = (report: RunReport, exitCode = exitCodes[report.result]): JobOutcome => ({
+    report: fingerprint === undefined ? report : { ...report, database: { secret: secretName, schema, fingerprint } },
+    exitCode,
+  });
   try {
     const config = await databaseConfig(environment);
     const options = {
       identity,
       retention: request.retention,
-      schema: request.database.schema,
+      schema,
       timestampTimeZone: request.database.timestampTimeZone,
       limits: request.limits,
-      connect: (abandon?: AbortSignal) => connect(config, `retention ${request.policy.name}/${request.job}`, abandon),
+      async connect(abandon?: AbortSignal) {
+        const client = await connect(config, `retention ${request.policy.name}/${request.job}`, abandon);
+        fingerprint ??= await fingerprintOf(client, schema);
+        return client;
+      },
       signal,
       log,
       now,
@@ -46,13 +57,13 @@ export async function runJob(
           dryRun: request.dryRun,
           guard: request.guard,
         });
-    return { report, exitCode: exitCodes[report.result] };
+    return outcome(report);
   } catch (error) {
     const badInput = error instanceof ConfigurationError;
     const message = badInput ? error.message : explainSqlError(error);
     log.error({ error: message }, 'the run failed');
     const report = resultWithoutOperations(identity, 'Failed', started, now(), message);
-    return { report, exitCode: badInput ? badInputExitCode : exitCodes.Failed };
+    return outcome(report, badInput ? badInputExitCode : exitCodes.Failed);
   }
 }
 

@@ -44,6 +44,7 @@ async function fiveWrites(client: Client, stored: StoredPolicy): Promise<void> {
     stopping: [],
     notStarted: [],
     lastHandledRunRequest: undefined,
+    database: undefined,
     now: new Date(),
   });
   const { namespace, name, uid } = stored.metadata;

@@ -1,9 +1,11 @@
 import { beforeEach, describe, expect, it } from 'vitest';
+import { runFieldManager } from '../../src/api/policy.ts';
 import { resources } from '../../src/controller/objects.ts';
 import { adminClient, installOperator } from '../support/controller.ts';
+import { runOf } from '../support/controller-objects.ts';
 import { eventually } from '../support/eventually.ts';
 import { useCluster } from '../support/kubernetes/cluster.ts';
-import { conditionOf } from '../support/policies.ts';
+import { conditionOf, Policies } from '../support/policies.ts';
 import { useController } from '../support/use-controller.ts';
 
 const cluster = useCluster();
@@ -90,6 +92,83 @@ it('an older policy whose spec is not valid holds back no other', async () => {
   } finally {
     await installOperator(cluster);
   }
+});
+
+describe('of two policies whose runs found the same database behind two Secrets', () => {
+  const spec = (secret: string, ...operations: string[]) => ({
+    ...jobs(...operations),
+    database: { secretRef: { name: secret } },
+  });
+  let runs = 0;
+  /** Of one test only: policies of other namespaces count. */
+  const ours = () => `of-${policies.namespace}`;
+  /** A run, played by the test, ends as Failed: what it found of the database counts all the same. */
+  const found = (name: string, fingerprint: string | undefined, secret: string, of: Policies = policies) => {
+    runs += 1;
+    const database = fingerprint && { secret, schema: 'public', fingerprint };
+    const completionTime = new Date(Date.now() + runs * 1000).toISOString();
+    const fields = { id: `${name}-${runs}`, completionTime, result: 'Failed', message: 'x', database } as const;
+    return client.apply(
+      resources.policies,
+      {
+        metadata: { namespace: of.namespace, name },
+        status: { jobs: [{ name: 'a', lastRun: runOf('a', fields as never) }] },
+      },
+      { fieldManager: runFieldManager('a'), force: true, subresource: 'status' },
+    );
+  };
+  beforeEach(async () => {
+    await policies.apply('a-older', spec('one', 'connections', 'sessions'));
+    await policies.apply('b-newer', spec('two', 'sessions'));
+    for (const name of ['a-older', 'b-newer']) await policies.settled(name, 'Ready', 'True');
+    await found('b-newer', ours(), 'two');
+    await found('a-older', ours(), 'one');
+    await policies.settled('b-newer', 'Stalled', 'True');
+  });
+
+  it('the newer is Stalled, names the other and its Secret, and its CronJob is suspended', async () => {
+    const stalled = conditionOf(await policies.settled('b-newer', 'Stalled', 'True'), 'Stalled')!;
+    expect(stalled.reason).toBe('Overlap');
+    expect(stalled.message).toMatch(/RetentionPolicy a-older, .* applies sessions to the same database .* Secret one/);
+    expect(await cronJobs()).toEqual([
+      ['a-older-a', false],
+      ['b-newer-a', true],
+    ]);
+    const older = await policies.settled('a-older', 'Ready', 'True');
+    expect(older.database).toEqual({ secret: 'one', schema: 'public', fingerprint: ours() });
+  });
+
+  it('it stays so while runs of the older cannot connect', async () => {
+    await found('a-older', undefined, 'one');
+    await policies.statusOf('a-older', 'the failed run', ({ runs }) => runs?.length === 2);
+    await policies.settled('b-newer', 'Stalled', 'True');
+    expect(await cronJobs()).toContainEqual(['b-newer-a', true]);
+  });
+
+  it.each<[string, () => Promise<unknown>]>([
+    ['the older is deleted', () => policies.delete('a-older')],
+    ['the older’s Secret leads to another database', () => found('a-older', 'f2', 'one')],
+    ['the older takes another Secret', () => policies.apply('a-older', spec('three', 'connections', 'sessions'))],
+    ['the older leaves the operation to it', () => policies.apply('a-older', spec('one', 'connections'))],
+    ['it takes another Secret', () => policies.apply('b-newer', spec('three', 'sessions'))],
+  ])('it runs as soon as %s', async (_, change) => {
+    await change();
+    await policies.settled('b-newer', 'Ready', 'True');
+    expect(await cronJobs()).toContainEqual(['b-newer-a', false]);
+  });
+
+  it('a policy of another namespace is held back too, and does not learn its name', async () => {
+    const elsewhere = new Policies(client, await cluster.createNamespace());
+    await elsewhere.apply('c-newest', spec('one', 'connections'));
+    await elsewhere.settled('c-newest', 'Ready', 'True');
+    await found('c-newest', ours(), 'one', elsewhere);
+    const stalled = conditionOf(await elsewhere.settled('c-newest', 'Stalled', 'True'), 'Stalled')!;
+    expect(stalled.reason).toBe('Overlap');
+    expect(stalled.message).toContain('a RetentionPolicy of another namespace, which is older, applies connections');
+    for (const name of ['a-older', policies.namespace]) expect(stalled.message).not.toContain(name);
+    await policies.delete('a-older');
+    await elsewhere.settled('c-newest', 'Ready', 'True');
+  });
 });
 
 it('policies with different schemas, or with nothing in common but statistics, do not overlap', async () => {

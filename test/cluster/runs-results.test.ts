@@ -247,3 +247,19 @@ test.concurrent.for(databaseFailures)(
 async function rightCa(): Promise<object> {
   return { 'ca.crt': server.ca };
 }
+
+test.concurrent('two policies that reach one database by two Secrets are found out by their runs', async ({
+  expect,
+}) => {
+  const database = await policyWithDatabase('a-first', connections);
+  const { status: first } = await runs.runNow('a-first');
+  await runs.applySecret('b-second-db', { uri: uriOf(database.login) });
+  await runs.applyPolicy('b-second', { ...connections, dryRun: true });
+  const id = (await runs.request('b-second')).metadata!.name!;
+  const { run } = await runs.result('b-second', id);
+  expect(run.database).toEqual({ ...first.database, secret: 'b-second-db' });
+  const stalled = await runs.policies.settled('b-second', 'Stalled', 'True');
+  expect(conditionOf(stalled, 'Stalled')).toMatchObject({ reason: 'Overlap' });
+  expect(conditionOf(stalled, 'Stalled')!.message).toContain('RetentionPolicy a-first, which is older');
+  expect(conditionOf(await runs.policies.settled('a-first', 'Ready', 'True'), 'Stalled')).toBeUndefined();
+});

@@ -169,6 +169,32 @@ describe('a run', () => {
   });
 });
 
+describe('a run says what it worked on', () => {
+  const databaseOf = async (pod: Pod) => (await runRunner(pod)).report?.database;
+
+  test('whatever came of it, and has no name of the Secret in it', async () => {
+    await addInstructions(database.pool, 5);
+    const found = await databaseOf({ request: { dryRun: true } });
+    expect(found).toEqual({
+      secret: 'smartem-db',
+      schema: 'public',
+      fingerprint: expect.stringMatching(/^[0-9a-f]{16}$/),
+    });
+    expect(JSON.stringify(found)).not.toContain(database.name);
+    expect(await databaseOf({ request: { operations: ['statistics'] } })).toEqual(found);
+    expect(await databaseOf({ request: { guard: guardSchema.parse({ maxRowsPerRun: 4 }) } })).toEqual(found);
+    expect(await databaseOf({})).toEqual(found);
+  });
+
+  test('also where the schema is not the right one, and not where it could not connect', async () => {
+    const schema = { ...plainDatabase, schema: 'nowhere' };
+    const { report, exitCode } = await runRunner({ request: { database: schema } });
+    expect([exitCode, report]).toMatchObject([2, { result: 'Failed', database: { schema: 'nowhere' } }]);
+    const secret = { uri: login.url.replace(database.name, 'no_such_database') };
+    expect(await databaseOf({ secret })).toBeUndefined();
+  });
+});
+
 const plainDatabase = { secretName: 'smartem-db', schema: 'public', timestampTimeZone: 'UTC' };
 
 describe('a run that cannot work ends with a sentence', () => {
