@@ -8,7 +8,7 @@ export function requestOf(job: Job): RunRequest | undefined {
 }
 
 /** The request in a Pod template as it stands there, unchecked; undefined where there is none. */
-function requestJson(template: PodTemplate | undefined): unknown {
+export function requestJson(template: PodTemplate | undefined): unknown {
   const container = template?.spec?.containers?.find(({ name }) => name === containerName);
   const value = container?.env?.find(({ name }) => name === runnerEnvironment.request)?.value;
   return parseJson(value);

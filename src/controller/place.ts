@@ -1,11 +1,12 @@
 import { group, kind } from '../api/policy.ts';
-import { ApiError, isNotFound } from '../kubernetes/api-error.ts';
+import { ApiError, isNotFound, unlessNotFound } from '../kubernetes/api-error.ts';
 import type { ApplyConfiguration, Client } from '../kubernetes/client.ts';
 import { applyWouldChange } from '../kubernetes/equality.ts';
 import type { KubernetesObject, ObjectRef, Resource } from '../kubernetes/types.ts';
 import type { Problem } from './conditions.ts';
 import type { Desired } from './desired.ts';
 import { type CronJob, isControlledBy, type Policy, resources } from './objects.ts';
+import { isAdoptable } from './orphans.ts';
 import type { OwnWrites } from './own-writes.ts';
 import type { Refusals } from './refusals.ts';
 
@@ -69,7 +70,7 @@ export async function place(
   ];
   const found = await Promise.allSettled(
     objects.map(async ([resource, object]) => {
-      return { resource, object, live: await findOwn(context, owner, resource, object.metadata) };
+      return { resource, object, live: await findOwn(context, owner, resource, object) };
     }),
   );
   // Of several obstacles always the same is told.
@@ -123,15 +124,21 @@ export async function suspend(
   return { cronJobs: found, error: errors[0] };
 }
 
-/** The object of that name as it is; the informers see only what carries our label, so absence is looked up. */
+/**
+ * The object of that name as it is. The informers see only what carries our label, and may still show an orphan that was
+ * deleted just now: absence is looked up.
+ */
 async function findOwn(
   { client, lookup }: PlaceContext,
   owner: Policy,
   resource: Resource<KubernetesObject>,
-  ref: ObjectRef,
+  object: KubernetesObject,
 ): Promise<KubernetesObject | undefined> {
-  const live = lookup(resource, ref) ?? (await client.get(resource, ref).catch(unlessNotFound));
-  if (!live || isControlledBy(live, owner.uid)) return live;
+  const ref = object.metadata;
+  const cached = lookup(resource, ref);
+  if (cached && isControlledBy(cached, owner.uid)) return cached;
+  const live = await client.get(resource, ref).catch(unlessNotFound);
+  if (!live || isControlledBy(live, owner.uid) || isAdoptable(live, object)) return live;
   const controller = live.metadata.ownerReferences?.find((reference) => reference.controller);
   if (controller?.kind === kind && controller.apiVersion.startsWith(`${group}/`) && controller.name === owner.name) {
     throw new WaitingError({
@@ -189,9 +196,4 @@ export async function remove({ client, changed }: PlaceContext, cronJob: CronJob
   const { uid } = cronJob.metadata;
   await client.delete(resources.cronJobs, cronJob.metadata, { uid }).catch(unlessNotFound);
   changed('Deleted', cronJob);
-}
-
-function unlessNotFound(error: unknown): undefined {
-  if (isNotFound(error)) return undefined;
-  throw error;
 }

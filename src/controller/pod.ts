@@ -29,11 +29,14 @@ const defaultResources = { requests: { cpu: '50m', memory: '128Mi' }, limits: { 
 /** Keys that the Job controller sets itself: with one of them in its template a Job is refused. */
 const jobControllerLabels = /^((batch\.kubernetes\.io\/)?(controller-uid|job-name))$/;
 
+export const managedByLabel = 'app.kubernetes.io/managed-by';
+export const managedBy = 'retention-controller';
+
 /** Labels of what is made for a policy, or for one of its jobs. */
 export function ownLabels(policy: Policy, job?: string): Record<string, string> {
   return {
     'app.kubernetes.io/name': 'retention-operator',
-    'app.kubernetes.io/managed-by': 'retention-controller',
+    [managedByLabel]: managedBy,
     [policyLabel]: policy.name,
     ...(job === undefined ? {} : { [jobLabel]: job }),
   };

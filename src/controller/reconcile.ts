@@ -20,6 +20,7 @@ import {
   type ServiceAccount,
   type StoredPolicy,
 } from './objects.ts';
+import { deleteOrphans } from './orphans.ts';
 import { endOutdated } from './outdated-jobs.ts';
 import { databaseOf, overlapKeys, type Rival } from './overlap.ts';
 import type { OwnWrites } from './own-writes.ts';
@@ -90,10 +91,11 @@ export class Reconciler {
     const policy = 'policy' in parsed ? parsed.policy : undefined;
 
     const deleting = deletionOf(stored);
+    const orphaned = { cronJobs: caches.cronJobs.indexed(key), jobs: caches.jobs.indexed(key) };
     const existing = this.#cronJobs(stored);
     const placed = await placement(this.#placeContext(stored), {
       parsed,
-      obstacle: deleting,
+      obstacle: deleting ?? (await deleteOrphans(this.#options, stored, orphaned)),
       fingerprint: databaseOf(stored)?.fingerprint,
       others: policy ? this.#rivals(stored) : [],
       runner,

@@ -42,6 +42,12 @@ export function isNotFound(error: unknown): boolean {
   return error instanceof ApiError && error.status === 404;
 }
 
+/** For `catch`: undefined for what does not exist; any other failure is thrown on. */
+export function unlessNotFound(error: unknown): undefined {
+  if (isNotFound(error)) return undefined;
+  throw error;
+}
+
 /** The error of a request that got no usable answer. */
 export function noAnswer(reason: NoAnswer, message: string, cause?: unknown): ApiError {
   return new ApiError(message, { status: 0, reason, cause });

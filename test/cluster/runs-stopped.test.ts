@@ -130,6 +130,19 @@ test.concurrent('a run that kubectl made from the CronJob is stopped too', async
   await expectStopped(name, 'mine', database, /stopped: the policy is suspended/);
 });
 
+test.concurrent('a run that a former policy left with --cascade=orphan ends when there is a new one', async () => {
+  const name = 'orphaned';
+  const { database, id } = await midRun(name);
+  // The garbage collector looks for new kinds, such as ours, every 30 s.
+  await runs.kubectl(['delete', 'retentionpolicy', name, '--cascade=orphan', '--timeout=75s']);
+  expect((await jobNamed(name, id)).metadata.ownerReferences ?? []).toEqual([]);
+  await runs.applyPolicy(name, { ...spec, retention: { batchSize: 1, connectionCleanupHours: 72 } });
+  await eventually('the Job and its Pod to be gone', async () => (await runs.pods(id)).length === 0);
+  expect(await jobNamed(name, id)).toBeUndefined();
+  await runs.event(name, 'OrphanDeleted', new RegExp(`Job ${id}`));
+  expect(await closed(database)).toBe(1);
+});
+
 test.concurrent('while a run is being stopped Ready says so; one that hangs is reported by the controller', async () => {
   const name = 'hanging';
   const { database, id, pod } = await midRun(name);
