@@ -3,7 +3,10 @@ import { effectiveSchema } from './effective.ts';
 import { triggers } from './run-result.ts';
 import { cleanupOperations, guardSchema, limitsSchema, tlsModes } from './spec.ts';
 
-/** What the controller hands to a run in `RETENTION_POLICY`: one job of one resolved policy. */
+/**
+ * What the controller hands to a run in `RETENTION_POLICY`: one job of one resolved policy. Runs under way are compared by
+ * it with their policy, across an upgrade too: a new field needs a default, or is absent unless the policy states it.
+ */
 export const runRequestSchema = z.object({
   policy: z.object({ namespace: z.string(), name: z.string(), uid: z.string() }),
   job: z.string(),

@@ -44,8 +44,8 @@ export function isAdoptable(live: KubernetesObject, wanted: KubernetesObject): b
 }
 
 /**
- * Deletes the CronJobs and the Jobs that run which a former policy of this name left, or somebody copied: they would go
- * on by what they were made with. Made anew, and not adopted, since an apply would leave what others put into their Pods.
+ * Deletes the CronJobs and the Jobs that run which a former policy of this name left, or somebody copied: they would
+ * continue by what they were created with. They are not adopted, because an apply would leave what others put into their Pods.
  * The obstacle is one that could not be deleted.
  */
 export async function deleteOrphans(

@@ -81,8 +81,8 @@ export class Reconciler {
   async reconcile(key: string): Promise<ReconcileResult | undefined> {
     const { client, caches, runner, now } = this.#options;
     const cached = caches.policies.get(refOf(key));
-    // The owner references clean up behind a policy, or are asked to leave what there is.
-    if (!cached || cached.metadata.finalizers?.includes('orphan')) return undefined;
+    // The owner references clean up behind a policy.
+    if (!cached || isOrphaning(cached)) return undefined;
     if (!this.#options.complete()) return { requeueAfterMs: incompleteMs };
     const before = this.#ownWrites.newest(cached);
     let stored = before;
@@ -224,6 +224,11 @@ export class Reconciler {
     }
     return found;
   }
+}
+
+/** Whether the policy is being deleted with --cascade=orphan: what was made for it is to stay as it is. */
+function isOrphaning({ metadata }: StoredPolicy): boolean {
+  return metadata.deletionTimestamp !== undefined && (metadata.finalizers?.includes('orphan') ?? false);
 }
 
 /** Why a policy in deletion, which a finalizer keeps, starts nothing; undefined for another. */

@@ -56,6 +56,16 @@ async function orphaned(annotations: Record<string, string> = {}): Promise<CronJ
 describe('what a policy left that was deleted with --cascade=orphan', () => {
   it('is the new policy’s, in place of the old spec; a job that it does not have goes', async () => {
     const left = await orphaned();
+    const sidecar = { name: 'sidecar', image: 'x' };
+    const template = { spec: { containers: [sidecar] } };
+    await client.apply(
+      resources.cronJobs,
+      {
+        metadata: { namespace: policies.namespace, name: 'smartem-one' },
+        spec: { jobTemplate: { spec: { template } } },
+      } as never,
+      { fieldManager: 'somebody' },
+    );
     const { metadata } = await policies.apply('smartem', { preset: 'ScientificCompliance', jobs: [two.jobs[0]] });
     const status = await policies.settled('smartem', 'Ready', 'True');
     expect(status.conditions!.map(({ reason }) => reason)).not.toContain('NameConflict');
@@ -65,6 +75,7 @@ describe('what a policy left that was deleted with --cascade=orphan', () => {
     ]);
     // Nothing that others put into the old one is in the new one.
     expect(now[0]!.metadata.uid).not.toBe(left[0]!.metadata.uid);
+    expect(now[0]!.spec!.jobTemplate.spec!.template.spec!.containers.map(({ name }) => name)).toEqual(['runner']);
     for (const kind of kinds) expect(ownersOf(await get(kind, 'retention-smartem'))).toEqual([metadata.uid]);
     expect(await events()).toContainEqual(expect.stringMatching(/^OrphanDeleted: .*CronJob smartem-two/));
   });
@@ -90,6 +101,16 @@ describe('what a policy left that was deleted with --cascade=orphan', () => {
     await eventually('the Job to be gone', async () => (await jobs()).length === 0);
     const status = await policies.settled('smartem', 'Ready', 'True');
     expect(status.jobs!.map(({ active }) => active)).toEqual([0, 0]);
+  });
+
+  it('is not what a finalizer “orphan” alone makes: a policy that is not being deleted is worked on', async () => {
+    await policies.apply('smartem', two);
+    await policies.settled('smartem', 'Ready', 'True');
+    const patch = { metadata: { finalizers: ['orphan'] }, spec: { suspend: true } };
+    const ref = { namespace: policies.namespace, name: 'smartem' };
+    await client.mergePatch(resources.policies, ref, patch, { fieldManager: 'somebody' });
+    await policies.settled('smartem', 'Ready', 'True');
+    expect((await cronJobs()).map(({ spec }) => spec!.suspend)).toEqual([true, true]);
   });
 
   it('goes on by itself while there is no policy of that name', async () => {

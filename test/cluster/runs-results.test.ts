@@ -78,7 +78,7 @@ test.concurrent('a second run at the same time is Skipped after a minute, and cl
   const lock = await acquireRunLock(connector(database.url), 'public', 1_000, new AbortController().signal);
   const { run, status } = await runs.runNow('skipped', 'cleanup', { seconds: 90 });
   await lock!.release();
-  expect(run).toMatchObject({ result: 'Skipped', rows: 0, operations: [] });
+  expect(run).toMatchObject({ result: 'Skipped', rows: 0, operations: [], database: { secret: 'skipped-db' } });
   expect(run.message).toMatch(/another run has been at work on this database .* nothing was changed/);
   expect(await runs.exitCode(run.id)).toBe(5);
   expect(conditionOf(status, 'LastRunSucceeded')).toMatchObject({ status: 'True' });

@@ -182,3 +182,24 @@ test.concurrent('a run goes on when what changes does not concern what it does',
   const { run } = await runs.result(name, id);
   expect(run.message).toContain('stopped: the policy is suspended');
 });
+
+// Alone: it starts another controller.
+test('a controller of another version, with another image, stops no run', async () => {
+  const name = 'upgraded';
+  const { id, pod } = await midRun(name);
+  const image = 'registry.invalid/retention-operator:next';
+  await runs.startController({ image });
+  await eventually('the CronJob to have the new image', async () => {
+    const { items } = await cluster.batch.listNamespacedCronJob({ namespace: runs.namespace });
+    const own = items.find(({ metadata }) => metadata!.name === `${name}-cleanup`);
+    return own!.spec!.jobTemplate.spec!.template.spec!.containers[0]!.image === image;
+  });
+  // A change of the status is the proof that the controller has looked at the Job since.
+  await runs.patchSpec(name, { history: { runs: 4 } });
+  const job = await jobNamed(name, id);
+  expect([isFinished(job), stoppedBecause(job)]).toEqual([false, undefined]);
+  expect(await runs.runningPod(id)).toBe(pod);
+  await patch(name, { spec: { suspend: true } });
+  const { run } = await runs.result(name, id);
+  expect(run.message).toContain('stopped: the policy is suspended');
+});
