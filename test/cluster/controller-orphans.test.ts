@@ -206,7 +206,6 @@ describe('what is not ours is left alone, and stays in the way', () => {
     } as never);
     await policies.apply('smartem', two);
     expect((await conflict()).message).toContain('RoleBinding retention-smartem');
-    await client.delete(resources.roleBindings, meta);
     await client.create(resources.serviceAccounts, { metadata: meta });
     await policies.apply('smartem', { ...two, history: { runs: 3 } });
     await policies.statusOf('smartem', 'the other conflict', (status) =>
