@@ -159,6 +159,9 @@ describe('of two policies whose runs found the same database behind two Secrets'
 
   it('a policy of another namespace is held back too, and does not learn its name', async () => {
     const elsewhere = new Policies(client, await cluster.createNamespace());
+    // Of the same second the namespace would decide, whose name is random.
+    const { creationTimestamp } = (await policies.get('b-newer')).metadata;
+    await eventually('another second', async () => Date.now() > Date.parse(creationTimestamp!) + 1000);
     await elsewhere.apply('c-newest', spec('one', 'connections'));
     await elsewhere.settled('c-newest', 'Ready', 'True');
     await found('c-newest', ours(), 'one', elsewhere);
