@@ -68,7 +68,7 @@ export function hasStarted({ status }: Job, pods: Pod[]): boolean {
 interface Ended {
   /** Those that are left. */
   jobs: Job[];
-  /** The names of those that run and should not: they end in a moment. */
+  /** The names of those that run and should not: they end in a moment, or could not be stopped, with the reason. */
   stopping: string[];
   /** The first failure. */
   error?: unknown;
@@ -91,7 +91,7 @@ export async function endOutdated(
   wanted: Wanted,
 ): Promise<Ended> {
   const left: Job[] = [];
-  const errors: unknown[] = [];
+  const errors = new Map<Job, unknown>();
   for (const job of jobs) {
     try {
       const rest = isFinished(job) || stoppedBecause(job) ? job : await endIfOutdated(context, stored, job, wanted);
@@ -100,11 +100,15 @@ export async function endOutdated(
       // Gone, or another of that name by now.
       if (error instanceof ApiError && (error.status === 404 || error.status === 409)) continue;
       left.push(job);
-      errors.push(error);
+      errors.set(job, error);
     }
   }
   const stopping = left.filter((job) => !isFinished(job) && (stoppedBecause(job) || whyStopped(job, wanted)));
-  return { jobs: left, stopping: stopping.map(({ metadata }) => metadata.name), error: errors[0] };
+  const names = stopping.map((job) => {
+    const error = errors.get(job) as Error | undefined;
+    return error ? `${job.metadata.name} (could not be stopped: ${error.message})` : job.metadata.name;
+  });
+  return { jobs: left, stopping: names, error: [...errors.values()][0] };
 }
 
 /** The Job as it is then; undefined where it is deleted. */

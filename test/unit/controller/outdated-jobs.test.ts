@@ -2,8 +2,12 @@ import { describe, expect, it } from 'vitest';
 import { presets } from '../../../src/api/presets.ts';
 import { desiredObjects, plannedJobs, requestedJob } from '../../../src/controller/desired.ts';
 import type { Job, Policy } from '../../../src/controller/objects.ts';
-import { hasStarted, whyOutdated, whyStopped } from '../../../src/controller/outdated-jobs.ts';
+import { endOutdated, hasStarted, whyOutdated, whyStopped } from '../../../src/controller/outdated-jobs.ts';
+import { OwnWrites } from '../../../src/controller/own-writes.ts';
+import { stoppedAnnotation } from '../../../src/controller/stopped.ts';
+import { ApiError } from '../../../src/kubernetes/api-error.ts';
 import { image, jobOfRun, podWith, policyWith } from '../../support/controller-objects.ts';
+import { policyManifest } from '../../support/policies.ts';
 
 const policy = policyWith({ preset: 'Development' });
 const requested = (of: Policy) => requestedJob(of, plannedJobs(of)[0]!, '1', image);
@@ -99,6 +103,45 @@ describe('a run is stopped', () => {
     job.spec!.template.spec!.containers[0]!.env![0]!.value = '{"policy":{},"rules":[]}';
     expect(stop({ dryRun: true }, {}, job)).toBeUndefined();
     expect(stop({ suspend: true }, {}, job)).toBe('the policy is suspended');
+  });
+});
+
+describe('Jobs that should not run', () => {
+  const stored = { ...policyManifest('lab', 'smartem'), metadata: { namespace: 'lab', name: 'smartem', uid: 'uid-1' } };
+  const running = { ...scheduled(policy), status: { ready: 1 } } as Job;
+  running.metadata = { ...running.metadata, namespace: 'lab', uid: 'uid-job' };
+  const suspended = { policy: policyWith({ suspend: true }), stalled: false, deleting: false, runner: image };
+  const end = async (job: Job, patch: (body: object) => Promise<Job>) => {
+    const events: string[] = [];
+    const client = { mergePatch: (_: unknown, _ref: unknown, body: object) => patch(body) };
+    const recorder = { record: (_: unknown, _type: string, reason: string) => events.push(reason) };
+    const context = { client, events: recorder, ownWrites: new OwnWrites() } as never;
+    return { events, ...(await endOutdated(context, stored, [job], suspended)) };
+  };
+
+  it('are stopped once, by their deadline, and named until they have ended', async () => {
+    const patched: object[] = [];
+    const first = await end(running, async (body) => {
+      patched.push(body);
+      return { ...running, metadata: { ...running.metadata, ...(body as Job).metadata } };
+    });
+    const annotations = { [stoppedAnnotation]: 'the policy is suspended' };
+    expect(patched).toEqual([{ metadata: { uid: 'uid-job', annotations }, spec: { activeDeadlineSeconds: 1 } }]);
+    expect(first).toMatchObject({ stopping: ['smartem-cleanup-1'], events: ['JobStopped'], error: undefined });
+
+    const never = () => Promise.reject(new Error('patched twice'));
+    expect(await end(first.jobs[0]!, never)).toMatchObject({ stopping: ['smartem-cleanup-1'], events: [] });
+    const ended = { ...first.jobs[0]!, status: { conditions: [{ type: 'Failed', status: 'True' }] } } as Job;
+    expect(await end(ended, never)).toMatchObject({ stopping: [], jobs: [ended], events: [] });
+  });
+
+  it('are named with the reason where they cannot be stopped, and not where they have gone', async () => {
+    const error = new ApiError('jobs.batch is forbidden', { status: 403, reason: 'Forbidden' });
+    const refused = await end(running, () => Promise.reject(error));
+    const words = 'smartem-cleanup-1 (could not be stopped: jobs.batch is forbidden)';
+    expect(refused).toMatchObject({ stopping: [words], jobs: [running], error });
+    const gone = new ApiError('no', { status: 404, reason: 'NotFound' });
+    expect(await end(running, () => Promise.reject(gone))).toMatchObject({ stopping: [], jobs: [], error: undefined });
   });
 });
 
