@@ -40,6 +40,10 @@ async function orphaned(annotations: Record<string, string> = {}): Promise<CronJ
   await policies.apply('smartem', two, annotations);
   await policies.settled('smartem', 'Ready', 'True');
   const { namespace } = policies;
+  // What the garbage collector has not heard of when the policy goes it deletes, as what lost its owner.
+  if (annotations[runRequestedAtAnnotation]) {
+    await eventually('the run to have a Pod', async () => (await client.list(resources.pods, { namespace })).items[0]);
+  }
   await client.delete(resources.policies, { namespace, name: 'smartem' }, { propagationPolicy: 'Orphan' });
   // The garbage collector looks for new kinds, such as ours, every 30 s.
   await eventually('the policy to be gone', () => policies.get('smartem').then(() => false, isNotFound), {
