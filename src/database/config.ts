@@ -27,7 +27,7 @@ function within(source: Source, part: string): Source {
 }
 
 /** A value in quotes behind what it is the value of, as part of an error; of a Secret that alone. */
-function quoted(source: Source, what: string, value: string): string {
+export function quoted(source: Source, what: string, value: string): string {
   return source instanceof SecretSource ? `the ${what}` : `${what} "${value}"`;
 }
 
