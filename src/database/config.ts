@@ -7,38 +7,9 @@ export class ConfigurationError extends Error {
   override name = 'ConfigurationError';
 }
 
-/** Where a configuration was said, for error messages. What was said there is shown too, unless it is a Secret. */
-export type Source = string | SecretSource;
-
-/** A Secret, or a key of it: whoever reads an error may not be allowed to read what it holds. */
-export class SecretSource {
-  readonly #name: string;
-  constructor(name: string) {
-    this.#name = name;
-  }
-  toString(): string {
-    return this.#name;
-  }
-}
-
-/** A part of a source. */
-function within(source: Source, part: string): Source {
-  return source instanceof SecretSource ? new SecretSource(`${source}: ${part}`) : `${source}: ${part}`;
-}
-
-/** A value in quotes behind what it is the value of, as part of an error; of a Secret that alone. */
-export function quoted(source: Source, what: string, value: string): string {
-  return source instanceof SecretSource ? `the ${what}` : `${what} "${value}"`;
-}
-
-/** A value that was given, at the end of a sentence; nothing where it comes from a Secret. */
-function given(source: Source, value: string): string {
-  return source instanceof SecretSource ? '' : ` (given: "${value}")`;
-}
-
-/** Where a database is and as whom to log in. */
+/** Where a database is and as whom to log in; `source` names where that was said, for error messages. */
 export interface DatabaseConfig {
-  source: Source;
+  source: string;
   host: string;
   port: number;
   database: string;
@@ -67,7 +38,7 @@ const uriParameters = ['sslmode', 'sslrootcert', 'connect_timeout', 'application
  * Refuses several hosts and parameters that this program does not apply, instead of ignoring them; application_name
  * alone is accepted and ignored, since providers write it into their URIs and a run's sessions bear the run's own.
  */
-export function parseDatabaseUri(uri: string, source: Source): DatabaseLocation {
+export function parseDatabaseUri(uri: string, source: string): DatabaseLocation {
   if (!/^postgres(ql)?:\/\//.test(uri)) {
     throw new ConfigurationError(`${source}: not a PostgreSQL URI: it must start with postgresql:// or postgres://`);
   }
@@ -86,9 +57,8 @@ export function parseDatabaseUri(uri: string, source: Source): DatabaseLocation 
   refuseSeveralHosts(url.searchParams.get('host') ?? '', source);
   for (const name of url.searchParams.keys()) {
     if (!uriParameters.includes(name)) {
-      // Behind a password that is not encoded, its rest may look like one.
       throw new ConfigurationError(
-        `${source}: ${quoted(source, 'URI parameter', name)} is not supported; supported are ${uriParameters.join(', ')}`,
+        `${source}: URI parameter "${name}" is not supported; supported are ${uriParameters.join(', ')}`,
       );
     }
   }
@@ -99,38 +69,38 @@ export function parseDatabaseUri(uri: string, source: Source): DatabaseLocation 
     database: decode(url.pathname.slice(1), source) || decode(url.username, source),
     user: required(decode(url.username, source), 'user', source),
     password: url.password === '' ? undefined : decode(url.password, source),
-    connectTimeoutMs: parseConnectTimeout(parameter('connect_timeout'), within(source, 'connect_timeout')),
+    connectTimeoutMs: parseConnectTimeout(parameter('connect_timeout'), `${source}: connect_timeout`),
     sslmode: parameter('sslmode'),
     sslrootcert: parameter('sslrootcert'),
   };
 }
 
 /** A TCP port; 5432 where none is given. */
-export function parsePort(value: string | undefined, source: Source): number {
+export function parsePort(value: string | undefined, source: string): number {
   if (value === undefined) return 5432;
   const number = Number(value);
   if (!Number.isInteger(number) || number < 1 || number > 65_535) {
-    throw new ConfigurationError(`${source}: port must be a number from 1 to 65535${given(source, value)}`);
+    throw new ConfigurationError(`${source}: port must be a number from 1 to 65535 (given: "${value}")`);
   }
   return number;
 }
 
 /** Milliseconds of a number of seconds; 0, for ever in psql, is refused, since a run has to end. */
-export function parseConnectTimeout(value: string | undefined, name: Source): number | undefined {
+export function parseConnectTimeout(value: string | undefined, name: string): number | undefined {
   if (value === undefined) return undefined;
   if (!/^[1-9][0-9]{0,4}$/.test(value)) {
-    throw new ConfigurationError(`${name} must be a number of seconds from 1 to 99999${given(name, value)}`);
+    throw new ConfigurationError(`${name} must be a number of seconds from 1 to 99999 (given: "${value}")`);
   }
   return Number(value) * 1000;
 }
 
 /** Refuses a list of hosts, of which any may turn out to be a standby. */
-export function refuseSeveralHosts(host: string, source: Source): void {
+export function refuseSeveralHosts(host: string, source: string): void {
   if (!host.includes(',')) return;
   throw new ConfigurationError(`${source}: names several hosts; name one (a proxy or the primary's service)`);
 }
 
-function parseUrl(uri: string, source: Source): URL {
+function parseUrl(uri: string, source: string): URL {
   // An empty host, as beside ?host=/a/socket/folder, is valid here and not in WHATWG's eyes.
   const url = URL.parse(uri.replace(/^([a-z]+:\/\/[^/?#]*@)(?=[:/?#]|$)/, '$1localhost'));
   if (url === null) {
@@ -141,7 +111,7 @@ function parseUrl(uri: string, source: Source): URL {
   return url;
 }
 
-function decode(text: string, source: Source): string {
+function decode(text: string, source: string): string {
   try {
     return decodeURIComponent(text);
   } catch {
@@ -151,7 +121,7 @@ function decode(text: string, source: Source): string {
   }
 }
 
-function required(value: string | undefined, name: string, source: Source): string {
+function required(value: string | undefined, name: string, source: string): string {
   if (value === undefined || value === '') throw new ConfigurationError(`${source}: ${name} is missing`);
   return value;
 }
@@ -164,7 +134,7 @@ const sslmodes: readonly TlsMode[] = ['disable', 'require', 'verify-ca', 'verify
  */
 export function resolveTls(
   location: DatabaseLocation,
-  source: Source,
+  source: string,
   mode?: TlsMode,
   ca?: string,
 ): DatabaseConfig['tls'] {
@@ -173,7 +143,7 @@ export function resolveTls(
   const known = sslmodes.find((candidate) => candidate === said);
   if (known === undefined) {
     throw new ConfigurationError(
-      `${source}: ${quoted(source, 'sslmode', said)} is not supported, since it may fall back to plain text unseen; use one of ${sslmodes.join(', ')}`,
+      `${source}: sslmode "${said}" is not supported, since it may fall back to plain text unseen; use one of ${sslmodes.join(', ')}`,
     );
   }
   return { mode: known, ...(ca === undefined ? {} : { ca }) };

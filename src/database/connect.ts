@@ -1,7 +1,7 @@
 import { Socket } from 'node:net';
 import type { ConnectionOptions } from 'node:tls';
 import pg from 'pg';
-import { type DatabaseConfig, SecretSource } from './config.ts';
+import type { DatabaseConfig } from './config.ts';
 
 /** A connection that could not be made; the message says to whom, why, and what to do. */
 class ConnectionError extends Error {
@@ -42,8 +42,7 @@ export async function connect(
     await client.connect();
   } catch (cause) {
     client.end().catch(() => {});
-    const error = cause as NodeJS.ErrnoException;
-    throw new ConnectionError(explain(config, error), { cause: causeFor(config, error) });
+    throw new ConnectionError(explain(config, cause as NodeJS.ErrnoException), { cause });
   }
   return client;
 }
@@ -71,38 +70,12 @@ const untrusted = new Set([
   'CERT_SIGNATURE_FAILURE',
 ]);
 
-/** Who did not answer, as whom, and in which words, for a sentence; of a Secret nothing of what it holds. */
-function wordsFor({ source, host, port, user, database }: DatabaseConfig, error: NodeJS.ErrnoException) {
-  if (source instanceof SecretSource) {
-    // The server's words name user, database and addresses.
-    const why = error.code ?? error.message;
-    const at = `the address in ${source}`;
-    return {
-      at,
-      who: 'the user',
-      what: 'database of the name that it says',
-      hostName: 'the host name',
-      host: 'its host',
-      why,
-    };
-  }
-  const code = error.code === undefined || error.message.includes(error.code) ? '' : ` (${error.code})`;
-  return {
-    at: `${host}:${port}`,
-    who: `user "${user}"`,
-    what: `database "${database}"`,
-    hostName: `the host name ${host}`,
-    host,
-    why: `${error.message}${code}`,
-  };
-}
-
 /** One sentence on why connecting failed, with what to do about it. */
 function explain(config: DatabaseConfig, error: NodeJS.ErrnoException): string {
-  const { at, who, what, hostName, host, why } = wordsFor(config, error);
+  const at = `${config.host}:${config.port}`;
   const code = error.code ?? '';
   if (code === 'ENOTFOUND' || code === 'EAI_AGAIN') {
-    return `${hostName} cannot be resolved; check the host in ${config.source}`;
+    return `the host name ${config.host} cannot be resolved; check the host in ${config.source}`;
   }
   if (code === 'ECONNREFUSED')
     return `nothing answers at ${at}; is the server up, and are host and port in ${config.source} right?`;
@@ -110,33 +83,25 @@ function explain(config: DatabaseConfig, error: NodeJS.ErrnoException): string {
     return `no answer from ${at} within ${config.connectTimeoutMs / 1000} s; check host and port in ${config.source}, and network policies`;
   }
   if (code === '28000' && config.tls.mode === 'disable') {
-    return `the server at ${at} refused ${who} without TLS (${why}); if it demands TLS, set the TLS mode to require or stricter (spec.database.tls.mode, or sslmode)`;
+    return `the server at ${at} refused user "${config.user}" without TLS (${error.message}); if it demands TLS, set the TLS mode to require or stricter (spec.database.tls.mode, or sslmode)`;
   }
   if (code === '28P01' || code === '28000') {
-    return `the server at ${at} refused the login of ${who} (${why}); check user and password in ${config.source}`;
+    return `the server at ${at} refused the login of user "${config.user}" (${error.message}); check user and password in ${config.source}`;
   }
   if (/client password must be a (non-empty )?string/.test(error.message)) {
-    return `the server at ${at} asks ${who} for a password, and ${config.source} has none (by hand: PGPASSWORD)`;
+    return `the server at ${at} asks user "${config.user}" for a password, and ${config.source} has none (by hand: PGPASSWORD)`;
   }
-  if (code === '3D000') return `the server at ${at} has no ${what}; check ${config.source}`;
-  if (code === '53300') return `the server at ${at} takes no more connections (${why}); raise its limits, or end some`;
-  if (code === '57P03') return `the server at ${at} is starting up or shutting down (${why}); the next run tries again`;
+  if (code === '3D000') return `the server at ${at} has no database "${config.database}"; check ${config.source}`;
   if (/does not support SSL/.test(error.message)) {
     return `the server at ${at} offers no TLS; turn it on there, or set the TLS mode to disable (spec.database.tls.mode, or sslmode) if plain text is intended`;
   }
   if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') {
-    return `the certificate of ${at} is for other names than ${host}; connect by a name it holds, or set the TLS mode to verify-ca`;
+    return `the certificate of ${at} is for other names than ${config.host}; connect by a name it holds, or set the TLS mode to verify-ca`;
   }
   if (untrusted.has(code)) {
     const by = config.tls.ca === undefined ? 'a public CA, and no other was given' : 'the CA that was given';
     return `the certificate of ${at} is not signed by ${by} (${code}); give the CA that signed it (spec.database.tls.caSecretRef, sslrootcert or PGSSLROOTCERT)`;
   }
   if (code === 'CERT_HAS_EXPIRED') return `the certificate of ${at} has expired; renew it on the server`;
-  return `connecting to ${at} failed: ${why}`;
-}
-
-/** The error as the cause of ours: of a Secret with its code alone, or with the driver's own words, which have no values. */
-function causeFor({ source }: DatabaseConfig, error: NodeJS.ErrnoException): Error {
-  if (!(source instanceof SecretSource) || error.code === undefined) return error;
-  return Object.assign(new Error(error.code), { code: error.code });
+  return `connecting to ${at} failed: ${error.message}${code === '' || error.message.includes(code) ? '' : ` (${code})`}`;
 }

@@ -11,8 +11,6 @@ import {
   parsePort,
   refuseSeveralHosts,
   resolveTls,
-  SecretSource,
-  type Source,
   type TlsMode,
 } from './config.ts';
 
@@ -31,7 +29,7 @@ export interface MountedCredentials {
  * Service Binding write them. A missing Secret (an empty folder) or key is a ConfigurationError that names it.
  */
 export async function configFromSecret(mounted: MountedCredentials): Promise<DatabaseConfig> {
-  const source = new SecretSource(`Secret ${mounted.secretName}`);
+  const source = `Secret ${mounted.secretName}`;
   const keys = await readKeys(mounted.directory);
   if (keys.size === 0) {
     throw new ConfigurationError(
@@ -40,8 +38,7 @@ export async function configFromSecret(mounted: MountedCredentials): Promise<Dat
   }
   const ca = mounted.ca === undefined ? undefined : await readCa(mounted.ca);
   const uri = keys.get('uri');
-  const location =
-    uri === undefined ? locationFromKeys(keys, source) : parseDatabaseUri(uri, new SecretSource(`${source}, key uri`));
+  const location = uri === undefined ? locationFromKeys(keys, source) : parseDatabaseUri(uri, `${source}, key uri`);
   return complete(location, source, mounted.tlsMode, ca);
 }
 
@@ -73,7 +70,7 @@ function certificate(pem: string, source: string): string {
   return pem;
 }
 
-function locationFromKeys(keys: ReadonlyMap<string, string>, source: SecretSource): DatabaseLocation {
+function locationFromKeys(keys: ReadonlyMap<string, string>, source: string): DatabaseLocation {
   const first = (...names: string[]) => names.map((name) => keys.get(name)).find((value) => value);
   const missing = [
     ['host', first('host')],
@@ -83,7 +80,7 @@ function locationFromKeys(keys: ReadonlyMap<string, string>, source: SecretSourc
   ].flatMap(([name, value]) => (value ? [] : [name]));
   if (missing.length > 0) {
     throw new ConfigurationError(
-      `${source} has no key uri and lacks ${missing.join(', ')}: add the key uri, or these keys`,
+      `${source} has no key uri and lacks ${missing.join(', ')}; it has ${[...keys.keys()].sort().join(', ')}`,
     );
   }
   return {
@@ -118,7 +115,7 @@ export async function configFromCommandLine(
   env: Environment,
   tlsMode?: TlsMode,
 ): Promise<DatabaseConfig> {
-  const [location, source]: [DatabaseLocation, Source] =
+  const [location, source] =
     databaseUrl === undefined
       ? [locationFromEnvironment(env), 'the PG* variables']
       : [parseDatabaseUri(databaseUrl, '--database-url'), '--database-url'];
@@ -170,7 +167,7 @@ async function readCaFile(file: string): Promise<string> {
   return certificate(pem, file);
 }
 
-function complete(location: DatabaseLocation, source: Source, mode?: TlsMode, ca?: string): DatabaseConfig {
+function complete(location: DatabaseLocation, source: string, mode?: TlsMode, ca?: string): DatabaseConfig {
   return {
     source,
     host: location.host,

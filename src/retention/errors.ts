@@ -1,6 +1,3 @@
-/** Stands in messages for the role that runs log in as: its name is in the Secret, which their readers may not read. */
-export const runsRole = 'ROLE';
-
 /** One sentence for an error of PostgreSQL, with what to do where that is known. Holds no row values. */
 export function explainSqlError(cause: unknown): string {
   const error = cause as { code?: string; message?: string };

@@ -17,8 +17,7 @@ export function grants(
   limits = limitsSchema.parse({}),
 ): string {
   const tables = tablesIn(schema);
-  const quoted = escapeIdentifier(role);
-  const to = `to ${quoted};`;
+  const to = `to ${escapeIdentifier(role)};`;
   const deletes = deletesAcknowledgements(retention);
   const changed = [tables.connection, tables.instruction, tables.session, ...(deletes ? [tables.acknowledgement] : [])];
   return [
@@ -29,11 +28,11 @@ export function grants(
     deletes
       ? `grant select, delete, update (acknowledgement_id) on ${tables.acknowledgement} ${to}`
       : `grant select on ${tables.acknowledgement} ${to}`,
-    ...(limits.maxReplicationLag === undefined ? [] : [`${grantOfReplication(quoted)};`]),
+    ...(limits.maxReplicationLag === undefined ? [] : [`${grantOfReplication(role)};`]),
     ...(limits.vacuum
       ? [
           '-- To vacuum the tables after a large pass (PostgreSQL 17 or later; else autovacuum alone does it):',
-          `-- ${grantOfVacuum(changed, quoted)};`,
+          `-- ${grantOfVacuum(changed, role)};`,
         ]
       : []),
     '',

@@ -1,6 +1,5 @@
 import type pg from 'pg';
 import { ConfigurationError } from '../database/config.ts';
-import { runsRole } from './errors.ts';
 import type { Tables } from './tables.ts';
 
 /** A foreign key by which rows of some table refer to rows of an agent table. */
@@ -57,9 +56,9 @@ async function referencesTo(client: pg.Client, tables: Tables, name: DeletedFrom
                         else '' end) as rows,
             array[
               case when not has_schema_privilege(c.schema, 'usage')
-                   then format('grant usage on schema %I to ${runsRole};', c.schema) end,
+                   then format('grant usage on schema %I to %I;', c.schema, current_user) end,
               case when not has_table_privilege(c.oid, 'select') and not k.readable
-                   then format('grant select (%s) on %s to ${runsRole};', k.columns, c.quoted) end,
+                   then format('grant select (%s) on %s to %I;', k.columns, c.quoted, current_user) end,
               case when not exists
                         (select from pg_index x
                            join pg_class i on i.oid = x.indexrelid

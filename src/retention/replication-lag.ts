@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
+import { escapeIdentifier } from 'pg';
 import { bytes } from '../api/byte-quantity.ts';
 import { ConfigurationError } from '../database/config.ts';
 import type { Session, TransactionSettings } from '../database/session.ts';
-import { runsRole } from './errors.ts';
 import type { RunOptions } from './options.ts';
 
 const lookEveryMs = 1_000;
@@ -87,16 +87,17 @@ async function furthestBehind(client: pg.Client, maxBytes: number): Promise<Lagg
 
 /** Without pg_read_all_stats every column of pg_stat_replication is NULL, and the limit would hold nothing back, unseen. */
 export async function checkReplicationVisible(client: pg.Client): Promise<void> {
-  const { rows } = await client.query<{ visible: boolean }>(
-    `select pg_has_role('pg_read_all_stats', 'usage') as visible`,
+  const { rows } = await client.query<{ role: string; visible: boolean }>(
+    `select current_user::text as role, pg_has_role('pg_read_all_stats', 'usage') as visible`,
   );
-  if (rows[0]!.visible) return;
+  const { role, visible } = rows[0]!;
+  if (visible) return;
   throw new ConfigurationError(
-    `limits.maxReplicationLag: the run's role cannot see how far standbys are behind: ${grantOfReplication(runsRole)} (\`retention grants\` prints it), or leave the limit out`,
+    `limits.maxReplicationLag: the run's role cannot see how far standbys are behind: ${grantOfReplication(role)} (\`retention grants\` prints it), or leave the limit out`,
   );
 }
 
-/** The statement that lets a role, quoted, see replication, without semicolon. */
+/** The statement that lets a role see replication, without semicolon. */
 export function grantOfReplication(role: string): string {
-  return `grant pg_read_all_stats to ${role}`;
+  return `grant pg_read_all_stats to ${escapeIdentifier(role)}`;
 }

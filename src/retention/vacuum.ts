@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type pg from 'pg';
+import { escapeIdentifier } from 'pg';
 import type { Session, TransactionSettings } from '../database/session.ts';
-import { runsRole } from './errors.ts';
 import type { RunOptions } from './options.ts';
 import type { Stop } from './stop.ts';
 
@@ -70,6 +70,7 @@ interface TableState {
   /** As estimated when the table was last vacuumed or analysed. */
   rows: string;
   dead: string;
+  role: string;
   allowed: boolean;
   maintain: boolean;
 }
@@ -88,6 +89,7 @@ async function stateOf(client: pg.Client, tables: readonly string[]): Promise<Ta
     `select t.name as "table",
             s.rows,
             s.dead,
+            current_user::text as role,
             pg_has_role(c.relowner, 'usage')
               or pg_has_role(d.datdba, 'usage')
               or case when v.maintain then has_table_privilege(c.oid, 'MAINTAIN') else false end as allowed,
@@ -122,16 +124,16 @@ async function publishStatistics(client: pg.Client, large: boolean): Promise<voi
 
 function missingRight(states: readonly TableState[]): string {
   const tables = states.map(({ table }) => table);
-  const { maintain } = states[0]!;
+  const { role, maintain } = states[0]!;
   const remedy = maintain
-    ? grantOfVacuum(tables, runsRole)
+    ? grantOfVacuum(tables, role)
     : `before PostgreSQL 17 only the owner of ${tables.join(', ')} has it`;
   return `not vacuumed after a large pass, for want of the right (${remedy}; or set limits.vacuum to false)`;
 }
 
-/** The statement that lets a role, quoted, vacuum tables, without semicolon; PostgreSQL 17 or later. */
+/** The statement that lets a role vacuum tables, without semicolon; PostgreSQL 17 or later. */
 export function grantOfVacuum(tables: readonly string[], role: string): string {
-  return `grant maintain on ${tables.join(', ')} to ${role}`;
+  return `grant maintain on ${tables.join(', ')} to ${escapeIdentifier(role)}`;
 }
 
 /** Vacuums one table on a connection of its own; says why where it did not. */

@@ -229,7 +229,7 @@ describe('a run that cannot work ends with a sentence', () => {
     uri.password = encodeURIComponent('not Xq7zSecret');
     const { exitCode, message } = await runRunner({ secret: { uri: uri.href } });
     expect(exitCode).toBe(1);
-    expect(message).toMatch(/refused the login of the user .*; check user and password in Secret smartem-db/);
+    expect(message).toMatch(/refused the login of user .*; check user and password in Secret smartem-db/);
   });
 
   test('and 1, where nothing listens', async () => {
