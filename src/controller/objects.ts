@@ -7,6 +7,7 @@ import type {
   V1RoleBinding,
   V1ServiceAccount,
 } from '@kubernetes/client-node';
+import type { Applied } from '../api/applied.ts';
 import { apiVersion, explain, kind, plural } from '../api/policy.ts';
 import { type RetentionPolicySpec, specSchema } from '../api/rules.ts';
 import { type JobStatus, jobStatusSchema, type RetentionPolicyStatus, statusSchema } from '../api/status.ts';
@@ -57,6 +58,8 @@ export interface Policy {
   generation: number;
   creationTimestamp: string;
   spec: RetentionPolicySpec;
+  /** The values under which runs have last succeeded, for the runs to come. */
+  applied?: Applied | undefined;
 }
 
 /** Checks a stored policy; `problem` says which field is wrong and why. */

@@ -54,6 +54,7 @@ function runRequest(policy: Policy, job: PlannedJob, trigger: RunRequest['trigge
     trigger,
     operations: job.operations,
     retention: effectiveRetention(spec),
+    applied: policy.applied,
     database: {
       secretName: secretRef.name,
       schema,

@@ -17,6 +17,7 @@ export function acknowledgements({ tables }: Scope, cutoff: string): Operation {
     primaryKey: 'acknowledgement_id',
     cutoff,
     dueParameters: [cutoff],
+    atStake: [`${tables.acknowledgement} t`],
     steps: [
       {
         action: 'deleted',

@@ -13,6 +13,7 @@ export function connections({ tables, retention }: Scope, cutoff: string, closed
     primaryKey: 'id',
     cutoff,
     dueParameters: [cutoff],
+    atStake: [`${tables.connection} t where t.status = 'active'`],
     steps: [
       {
         action: 'closed',

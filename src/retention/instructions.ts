@@ -24,6 +24,11 @@ export function instructions({ tables, retention, instant }: Scope, cutoff: stri
     primaryKey: 'id',
     cutoff,
     dueParameters: [cutoff, retention.statuses.instructions],
+    atStake: [
+      // The newest first: they are not archived yet, and those that are stay for years.
+      `${tables.instruction} t where ${notArchived} order by t.created_at desc`,
+      `${tables.instruction} t where not (${notArchived}) and not exists (${itsAcknowledgements})`,
+    ],
     steps: [
       {
         action: 'deleted',

@@ -47,6 +47,11 @@ export interface Operation {
   /** Rows whose age column is older than this are past their age; text in the column's own type. */
   cutoff: string;
   dueParameters: readonly unknown[];
+  /**
+   * What statements that count the rows with something left to lose select from, due or not, as `t` with a condition: no
+   * row twice, the cheapest first.
+   */
+  atStake: readonly string[];
   /** In the order in which they are done. */
   steps: readonly Step[];
   /** SQL that counts the rows of all steps at once, by action: for a backlog, of which each count reads most of the table. */
@@ -66,4 +71,9 @@ export function addChanges(total: Changes, more: Changes): Changes {
 /** Rows that changed in all. */
 export function rowsOf({ closed = 0, archived = 0, deleted = 0 }: Changes): number {
   return closed + archived + deleted;
+}
+
+/** Rows that lost something: those deleted or archived. */
+export function destroyed({ archived = 0, deleted = 0 }: Changes): number {
+  return archived + deleted;
 }

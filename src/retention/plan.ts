@@ -1,20 +1,26 @@
 import type pg from 'pg';
 import { milliseconds } from '../api/duration.ts';
+import type { EffectiveRetention } from '../api/effective.ts';
 import type { IndexAdvice } from '../api/run-result.ts';
 import { cleanupOperations } from '../api/spec.ts';
 import { ConfigurationError } from '../database/config.ts';
 import type { Session } from '../database/session.ts';
 import { deletesAcknowledgements } from './acknowledgements.ts';
+import { Budgets } from './budget.ts';
 import { checkAcknowledgementKey, checkKeys, columnTypes } from './catalog.ts';
+import { lookAtClock } from './clock.ts';
+import { unconfirmed } from './confirm.ts';
 import { countDue } from './count.ts';
-import { operationsAt, readClock } from './cutoff.ts';
+import { operationsAt } from './cutoff.ts';
 import { explainSqlError } from './errors.ts';
-import { guardViolation } from './guard.ts';
+import { guardVerdict, type Violation } from './guard.ts';
 import { adviseIndexes } from './index-advice.ts';
-import type { Changes, Operation } from './operation.ts';
+import { futureRows, type Moment, misreadHeartbeats } from './newest-rows.ts';
+import { type Changes, destroyed, type Operation } from './operation.ts';
 import type { RunOptions } from './options.ts';
 import { checkReplicationVisible } from './replication-lag.ts';
 import { type Tables, tablesIn } from './tables.ts';
+import { checkTimeZone } from './time-zone.ts';
 
 /** One operation of a run, counted before the first write; `error` says why it cannot run at all. */
 export interface PlannedOperation {
@@ -26,10 +32,13 @@ export interface PlannedOperation {
 /** What a run would do, and what the guard says to it. */
 export interface Plan {
   operations: PlannedOperation[];
-  violation: string | undefined;
+  violations: Violation[];
+  budgets: Budgets;
   /** True where acknowledgements were asked for, and stay since the policy keeps them for seven years or more. */
   auditTrailKept: boolean;
   indexAdvice: IndexAdvice[];
+  /** What else is to be said of what was found. */
+  notes: string[];
 }
 
 /**
@@ -52,13 +61,11 @@ export async function planRun(options: RunOptions, session: Session, stop: Abort
     const tables = tablesIn(options.schema);
     const types = await columnTypes(client, options.schema);
     await checkKeys(client, options.schema);
-    const instant = options.instant ?? (await readClock(client));
-    const all = await operationsAt(
-      client,
-      { tables, retention: options.retention, instant },
-      types,
-      options.timestampTimeZone,
-    );
+    await checkTimeZone(client, options.timestampTimeZone, types);
+    const { instant, fromDatabase, violation: wrongClock } = await lookAtClock(client, options);
+    const allWith = (retention: EffectiveRetention) =>
+      operationsAt(client, { tables, retention, instant }, types, options.timestampTimeZone);
+    const all = await allWith(options.retention);
     const gated = !options.ignoreAuditTrailGate && !deletesAcknowledgements(options.retention);
     const wanted = cleanupOperations.filter(
       (name) => options.operations.includes(name) && !(name === 'acknowledgements' && gated),
@@ -69,11 +76,18 @@ export async function planRun(options: RunOptions, session: Session, stop: Abort
     );
     const operations: PlannedOperation[] = [];
     for (const name of wanted) operations.push(await planOperation(client, tables, all[name], stop));
+    const moment = { instant, types, timeZone: options.timestampTimeZone };
+    const notes = fromDatabase ? await lookAtNewestRows(client, operations, moment) : [];
+    const shortened = await unconfirmed(client, options, operations, allWith);
+    const { violation, allowed } = await guardVerdict(client, options.guard, operations);
+    const total = operations.reduce((sum, { changes }) => sum + destroyed(changes), 0);
     return {
       operations,
-      violation: await guardViolation(client, options.guard, operations),
+      violations: [wrongClock, shortened, violation].filter((each) => each !== undefined),
+      budgets: new Budgets(allowed, options.guard.maxRowsPerRun - total),
       auditTrailKept: gated && options.operations.includes('acknowledgements'),
       indexAdvice: await adviseIndexes(client, tables, operations, options.log),
+      notes,
     };
   });
 }
@@ -95,6 +109,23 @@ async function planOperation(
     await client.query('rollback to savepoint operation');
     return { operation, changes: {}, error: explainSqlError(error) };
   }
+}
+
+/** Compares the newest rows with the clock; an operation that would close live connections cannot run. */
+async function lookAtNewestRows(client: pg.Client, operations: PlannedOperation[], moment: Moment): Promise<string[]> {
+  const notes: string[] = [];
+  for (const planned of operations) {
+    const { operation } = planned;
+    const future = await futureRows(client, operation, moment);
+    if (future !== undefined) notes.push(future);
+    const misread = operation.name === 'connections' ? await misreadHeartbeats(client, operation, moment) : undefined;
+    if (misread === undefined) continue;
+    if (misread.closesLive && planned.error === undefined) {
+      planned.changes = {};
+      planned.error = misread.message;
+    } else notes.push(misread.message);
+  }
+  return notes;
 }
 
 async function refuseStandby(client: pg.Client): Promise<void> {

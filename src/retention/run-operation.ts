@@ -3,6 +3,7 @@ import type { OperationResult } from '../api/run-result.ts';
 import type { CleanupOperation } from '../api/spec.ts';
 import type { Session } from '../database/session.ts';
 import { walkBlocks } from './block-walk.ts';
+import type { Budget, Budgets } from './budget.ts';
 import { blocksToWalk } from './choose-walk.ts';
 import { explainSqlError } from './errors.ts';
 import { walkKeyset } from './keyset-walk.ts';
@@ -17,15 +18,20 @@ import type { Walk, WalkProgress } from './walk.ts';
 export const secondsBetween = (started: Date, ended: Date): number =>
   Math.max(0, ended.getTime() - started.getTime()) / 1000;
 
-/** Does one operation of a run, and says how it went; whatever fails is part of what it says. */
+/**
+ * Does one operation of a run, and says how it went; whatever fails is part of what it says. `exceeded` is a sentence where
+ * more became due than its budget.
+ */
 export async function runOperation(
   { operation, changes: expected, error: obstacle }: PlannedOperation,
   options: RunOptions,
   session: Session,
   stop: AbortSignal,
   brake: ReplicationBrake | undefined,
-): Promise<OperationResult> {
+  budgets: Budgets,
+): Promise<{ result: OperationResult; exceeded: string | undefined }> {
   const started = options.now();
+  const budget = budgets.for(operation, expected);
   const progress: WalkProgress = { changes: emptied(expected), batches: 0, skipped: 0, stopped: false, onDisk: true };
   const due = rowsOf(expected);
   const walk: Walk = {
@@ -46,6 +52,7 @@ export async function runOperation(
       if (rowsOf(progress.changes) < due) await brake?.wait(stop);
     },
     progress,
+    budget,
     stop,
     onBatch({ changes, batches }) {
       options.log.debug({ operation: operation.name, batch: batches, ...changes }, 'batch');
@@ -69,7 +76,7 @@ export async function runOperation(
         options.log.warn({ error: explainSqlError(cause) }, 'cannot make sure that commits are on disk');
       });
   }
-  const message = noteOf(operation.name, progress);
+  const message = noteOf(operation.name, progress, budget);
   const result: OperationResult = {
     name: operation.name,
     cutoff: operation.cutoff,
@@ -83,7 +90,8 @@ export async function runOperation(
   if (error !== undefined) options.log.error(result, 'operation failed');
   else if (message !== undefined) options.log.warn(result, 'operation done');
   else options.log.info(result, 'operation done');
-  return result;
+  budgets.took(expected, progress.changes);
+  return { result, exceeded: budget.note };
 }
 
 /** So many keys are found by one statement and kept in memory; more are paged. */
@@ -115,8 +123,13 @@ async function changeAll(walk: Walk, due: Changes, order: RunOptions['walk']): P
 
 const emptied = (like: Changes): Changes => Object.fromEntries(Object.keys(like).map((action) => [action, 0]));
 
-function noteOf(name: CleanupOperation, { changes, skipped, stopped, onDisk }: WalkProgress): string | undefined {
+function noteOf(
+  name: CleanupOperation,
+  { changes, skipped, stopped, onDisk }: WalkProgress,
+  budget: Budget,
+): string | undefined {
   const notes = [
+    ...(budget.note === undefined ? [] : [budget.note]),
     ...(name === 'acknowledgements' && changes.deleted
       ? [`the audit trail is shorter by ${changes.deleted} acknowledgements`]
       : []),

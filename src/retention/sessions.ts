@@ -2,10 +2,11 @@ import type { Operation, Scope } from './operation.ts';
 
 /** Sessions that ended before completedSessionRetentionDays: their experimental parameters are archived. */
 export function sessions({ tables, retention, instant }: Scope, cutoff: string): Operation {
-  const due = `t.ended_at < $1 and t.status = any($2)
-      and t.experimental_parameters is not null
+  const withParameters = `t.experimental_parameters is not null
       and t.experimental_parameters not in ('null'::jsonb, '{}'::jsonb, '[]'::jsonb)
       and t.experimental_parameters -> 'archived' is distinct from 'true'::jsonb`;
+  const due = `t.ended_at < $1 and t.status = any($2)
+      and ${withParameters}`;
   return {
     name: 'sessions',
     table: tables.session,
@@ -13,6 +14,8 @@ export function sessions({ tables, retention, instant }: Scope, cutoff: string):
     primaryKey: 'id',
     cutoff,
     dueParameters: [cutoff, retention.statuses.sessions],
+    // The newest first: they are not archived yet, and those that are stay for years.
+    atStake: [`${tables.session} t where ${withParameters} order by t.created_at desc`],
     steps: [
       {
         action: 'archived',

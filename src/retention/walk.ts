@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Session, TransactionSettings } from '../database/session.ts';
+import type { Budget } from './budget.ts';
 import { addChanges, type Changes, type Operation, rowsOf } from './operation.ts';
 import type { Pace } from './pace.ts';
 
@@ -13,6 +14,7 @@ export interface Walk {
   /** Called after the pause; the next batch begins when it is done. */
   betweenBatches(): Promise<void>;
   progress: WalkProgress;
+  budget: Budget;
   /** When aborted, no new transaction begins. */
   stop: AbortSignal;
   onBatch(progress: WalkProgress): void;
@@ -35,8 +37,9 @@ export function markStopped(progress: WalkProgress, untried: number): void {
 }
 
 /** Counts what a transaction did, if it did something. */
-export function recordBatch({ progress, onBatch }: Walk, changes: Changes): void {
+export function recordBatch({ progress, budget, onBatch }: Walk, changes: Changes): void {
   if (rowsOf(changes) === 0) return;
+  budget.left -= rowsOf(changes);
   progress.changes = addChanges(progress.changes, changes);
   progress.batches += 1;
   onBatch(progress);
