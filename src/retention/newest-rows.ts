@@ -24,8 +24,24 @@ const written = {
   acknowledgements: { table: tableNames.acknowledgement, column: 'created_at', where: '' },
 } as const;
 
+/**
+ * Compares the newest rows of an operation's table with the clock: what is to be said of them, and why the operation must
+ * not run where it would close connections that are alive.
+ */
+export async function lookAtNewestRows(
+  client: pg.Client,
+  operation: Operation,
+  moment: Moment,
+): Promise<{ notes: string[]; refusal?: string }> {
+  const future = await futureRows(client, operation, moment);
+  const notes = future === undefined ? [] : [future];
+  const misread = operation.name === 'connections' ? await misreadHeartbeats(client, operation, moment) : undefined;
+  if (misread === undefined) return { notes };
+  return misread.closesLive ? { notes, refusal: misread.message } : { notes: [...notes, misread.message] };
+}
+
 /** A sentence where an operation's table has rows from the future: a clock or the time zone is wrong. */
-export async function futureRows(
+async function futureRows(
   client: pg.Client,
   { name, table }: Operation,
   { instant, types, timeZone }: Moment,
@@ -50,7 +66,7 @@ export async function futureRows(
 }
 
 /** What the heartbeats say of the time zone in which they are read. */
-export interface Misread {
+interface Misread {
   message: string;
   /** Whether connections would be closed that are alive. */
   closesLive: boolean;
@@ -61,7 +77,7 @@ export interface Misread {
  * nothing where heartbeats have a time zone of their own. Should all agents have stopped that very number of hours ago, to
  * five minutes, they are taken for alive by one run; the next one sees them older.
  */
-export async function misreadHeartbeats(
+async function misreadHeartbeats(
   client: pg.Client,
   { table, cutoff }: Operation,
   { instant, types, timeZone }: Moment,

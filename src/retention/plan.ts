@@ -15,7 +15,7 @@ import { operationsAt } from './cutoff.ts';
 import { explainSqlError } from './errors.ts';
 import { guardVerdict, type Violation } from './guard.ts';
 import { adviseIndexes } from './index-advice.ts';
-import { futureRows, type Moment, misreadHeartbeats } from './newest-rows.ts';
+import { lookAtNewestRows, type Moment } from './newest-rows.ts';
 import { type Changes, destroyed, type Operation } from './operation.ts';
 import type { RunOptions } from './options.ts';
 import { checkReplicationVisible } from './replication-lag.ts';
@@ -27,6 +27,8 @@ export interface PlannedOperation {
   operation: Operation;
   changes: Changes;
   error?: string;
+  /** What is to be said of its newest rows. */
+  notes?: string[] | undefined;
 }
 
 /** What a run would do, and what the guard says to it. */
@@ -74,10 +76,9 @@ export async function planRun(options: RunOptions, session: Session, stop: Abort
     await client.query(
       `select set_config('max_parallel_workers_per_gather', '0', true), set_config('jit', 'off', true)`,
     );
+    const moment = fromDatabase ? { instant, types, timeZone: options.timestampTimeZone } : undefined;
     const operations: PlannedOperation[] = [];
-    for (const name of wanted) operations.push(await planOperation(client, tables, all[name], stop));
-    const moment = { instant, types, timeZone: options.timestampTimeZone };
-    const notes = fromDatabase ? await lookAtNewestRows(client, operations, moment) : [];
+    for (const name of wanted) operations.push(await planOperation(client, tables, all[name], moment, stop));
     const shortened = await unconfirmed(client, options, operations, allWith);
     const { violation, allowed } = await guardVerdict(client, options.guard, operations);
     const total = operations.reduce((sum, { changes }) => sum + destroyed(changes), 0);
@@ -87,7 +88,7 @@ export async function planRun(options: RunOptions, session: Session, stop: Abort
       budgets: new Budgets(allowed, options.guard.maxRowsPerRun - total),
       auditTrailKept: gated && options.operations.includes('acknowledgements'),
       indexAdvice: await adviseIndexes(client, tables, operations, options.log),
-      notes,
+      notes: operations.flatMap(({ notes = [] }) => notes),
     };
   });
 }
@@ -97,35 +98,21 @@ async function planOperation(
   client: pg.Client,
   tables: Tables,
   operation: Operation,
+  moment: Moment | undefined,
   stop: AbortSignal,
 ): Promise<PlannedOperation> {
   stop.throwIfAborted();
   await client.query('savepoint operation');
   try {
     if (operation.name === 'instructions') await checkAcknowledgementKey(client, tables);
-    return { operation, changes: await countDue(client, operation) };
+    const changes = await countDue(client, operation);
+    const { notes, refusal } = moment === undefined ? {} : await lookAtNewestRows(client, operation, moment);
+    return refusal === undefined ? { operation, changes, notes } : { operation, changes: {}, notes, error: refusal };
   } catch (error) {
     if (stop.aborted) throw error;
     await client.query('rollback to savepoint operation');
     return { operation, changes: {}, error: explainSqlError(error) };
   }
-}
-
-/** Compares the newest rows with the clock; an operation that would close live connections cannot run. */
-async function lookAtNewestRows(client: pg.Client, operations: PlannedOperation[], moment: Moment): Promise<string[]> {
-  const notes: string[] = [];
-  for (const planned of operations) {
-    const { operation } = planned;
-    const future = await futureRows(client, operation, moment);
-    if (future !== undefined) notes.push(future);
-    const misread = operation.name === 'connections' ? await misreadHeartbeats(client, operation, moment) : undefined;
-    if (misread === undefined) continue;
-    if (misread.closesLive && planned.error === undefined) {
-      planned.changes = {};
-      planned.error = misread.message;
-    } else notes.push(misread.message);
-  }
-  return notes;
 }
 
 async function refuseStandby(client: pg.Client): Promise<void> {
