@@ -56,7 +56,8 @@ async function changeBlocks(walk: Walk, step: Step, from: number, to: number): P
       return changed;
     });
   } catch (error) {
-    if (!(error instanceof TooManyRows) && (error as { code?: string }).code !== lockNotAvailable) throw error;
+    if (error instanceof TooManyRows) return locking();
+    if ((error as { code?: string }).code !== lockNotAvailable) throw error;
     return locking();
   }
 }

@@ -297,10 +297,10 @@ export const mutants: Mutant[] = [
   {
     name: 'the guard is asked after the changes',
     file: 'src/retention/run.ts',
-    find: `    if (plan.violation !== undefined) return blocked(plan.violation);
+    find: `    if (plan.violations.length > 0) return blocked(plan);
     return await execute(plan, options, session, stop);`,
     replace: `    const outcome = await execute(plan, options, session, stop);
-    return plan.violation === undefined ? outcome : blocked(plan.violation);`,
+    return plan.violations.length === 0 ? outcome : blocked(plan);`,
     tests: ['test/postgres/guard.test.ts'],
   },
   {
