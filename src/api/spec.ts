@@ -154,6 +154,12 @@ const jobSchema = z
   .refine((job) => job.name !== statisticsJob, { path: ['name'], message: reservedRule.message })
   .meta({ 'x-kubernetes-validations': [reservedRule] });
 
+/**
+ * Not put into policies by the API server: a controller of the release before, which an upgrade replaces last, would not
+ * know the fields and refuse every policy.
+ */
+export const guardDefaults = { maxPercentOfConnections: 90, maxClockDifference: '5m' };
+
 const confirmSchema = retentionSchema.omit({ batchSize: true });
 
 export const guardSchema = z.strictObject({
@@ -176,14 +182,14 @@ export const guardSchema = z.strictObject({
     .int()
     .min(1)
     .max(100)
-    .default(90)
+    .optional()
     .describe(
-      'Share of the active connections that one run may close. Up to 100 connections may always be closed. A run with more due changes nothing and ends Blocked.',
+      `Share of the active connections that one run may close. Up to 100 connections may always be closed. A run with more due changes nothing and ends Blocked. Default: ${guardDefaults.maxPercentOfConnections}.`,
     ),
   maxClockDifference: duration('1s', '87600h')
-    .default('5m')
+    .optional()
     .describe(
-      "How far the database's clock may be from the run's own. A run that finds more changes nothing and ends Blocked.",
+      `How far the database's clock may be from the run's own. A run that finds more changes nothing and ends Blocked. Default: ${guardDefaults.maxClockDifference}.`,
     ),
   confirm: confirmSchema
     .optional()

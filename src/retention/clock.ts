@@ -1,5 +1,6 @@
 import type pg from 'pg';
 import { milliseconds } from '../api/duration.ts';
+import { guardDefaults } from '../api/spec.ts';
 import { readClock } from './cutoff.ts';
 import type { Violation } from './guard.ts';
 import type { RunOptions } from './options.ts';
@@ -29,12 +30,13 @@ export async function lookAtClock(
   // What the answer took is no difference.
   const ahead = Math.max(0, database - after.getTime());
   const behind = Math.max(0, before.getTime() - database);
-  if (ahead + behind <= milliseconds(guard.maxClockDifference)) {
+  const { maxClockDifference = guardDefaults.maxClockDifference } = guard;
+  if (ahead + behind <= milliseconds(maxClockDifference)) {
     return { instant: read, fromDatabase: true, violation: undefined };
   }
   const difference = `${inWords(ahead + behind)} ${ahead > 0 ? 'ahead of' : 'behind'}`;
   const violation = {
-    why: `the database's clock (${read}) is ${difference} the run's own (${after.toISOString()}), more than guard.maxClockDifference ${guard.maxClockDifference}: rows would be due at the wrong time`,
+    why: `the database's clock (${read}) is ${difference} the run's own (${after.toISOString()}), more than guard.maxClockDifference ${maxClockDifference}: rows would be due at the wrong time`,
     remedy:
       "Correct the clock of the database's server, or of the machine that the run is on, whichever is wrong; or raise guard.maxClockDifference",
   };

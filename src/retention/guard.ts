@@ -1,6 +1,6 @@
 import type pg from 'pg';
 import type { z } from 'zod';
-import type { guardSchema } from '../api/spec.ts';
+import { guardDefaults, type guardSchema } from '../api/spec.ts';
 import { withMargin } from './budget.ts';
 import { type Changes, destroyed, type Operation } from './operation.ts';
 
@@ -35,6 +35,7 @@ const number = new Intl.NumberFormat('en-US');
 /** Compares what was counted with the limits; reads no more of each table than decides. */
 export async function guardVerdict(client: pg.Client, guard: Guard, due: readonly Due[]): Promise<Verdict> {
   const allowed = new Map<Operation, number>();
+  const { maxPercentOfConnections = guardDefaults.maxPercentOfConnections } = guard;
   const total = due.reduce((sum, { changes }) => sum + destroyed(changes), 0);
   if (total > guard.maxRowsPerRun) {
     const parts = due
@@ -47,7 +48,7 @@ export async function guardVerdict(client: pg.Client, guard: Guard, due: readonl
     const closed = changes.closed ?? 0;
     const share =
       closed > 0
-        ? await shareOf(client, operation, closed, guard.maxPercentOfConnections, connectionsAlwaysAllowed)
+        ? await shareOf(client, operation, closed, maxPercentOfConnections, connectionsAlwaysAllowed)
         : await shareOf(client, operation, destroyed(changes), guard.maxPercentOfTable, 0);
     if ('allowed' in share) {
       allowed.set(operation, share.allowed);
@@ -55,7 +56,7 @@ export async function guardVerdict(client: pg.Client, guard: Guard, due: readonl
     }
     const [rows, action, limit] =
       closed > 0
-        ? ['active connections', 'closed', `maxPercentOfConnections ${guard.maxPercentOfConnections}`]
+        ? ['active connections', 'closed', `maxPercentOfConnections ${maxPercentOfConnections}`]
         : ['rows with something to lose', 'deleted or archived', `maxPercentOfTable ${guard.maxPercentOfTable}`];
     const counts = `${number.format(share.due)} of ${number.format(share.size)} ${rows} (${share.percent}%)`;
     const why = `${operation.name}: ${counts} are due to be ${action}, more than guard.${limit}`;

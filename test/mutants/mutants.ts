@@ -146,8 +146,8 @@ export const mutants: Mutant[] = [
   {
     name: "the database's clock: whatever it shows is believed",
     file: 'src/retention/clock.ts',
-    find: 'if (ahead + behind <= milliseconds(guard.maxClockDifference)) {',
-    replace: 'if (ahead + behind <= Math.max(Infinity, milliseconds(guard.maxClockDifference))) {',
+    find: 'if (ahead + behind <= milliseconds(maxClockDifference)) {',
+    replace: 'if (ahead + behind <= Math.max(Infinity, milliseconds(maxClockDifference))) {',
     tests: ['test/postgres/clock.test.ts'],
   },
   {

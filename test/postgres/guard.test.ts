@@ -230,8 +230,12 @@ describe('guard.maxPercentOfConnections', () => {
 
   test('is 90 by default, and blocks the other operations too', async () => {
     await connections(181, 200);
-    const { maxPercentOfConnections } = guardSchema.parse({});
-    expect(await run(database, { instant, guard: { maxPercentOfConnections } })).toMatchObject({ result: 'Blocked' });
+    const guard = { maxPercentOfConnections: undefined };
+    const blocked = await run(database, { instant, guard });
+    expect(blocked).toMatchObject({
+      result: 'Blocked',
+      message: expect.stringContaining('maxPercentOfConnections 90'),
+    });
   });
 
   test.each([

@@ -77,12 +77,7 @@ test('a policy needs a database and a schedule; the rest has defaults', () => {
     timeZone: 'Etc/UTC',
     suspend: false,
     dryRun: false,
-    guard: {
-      maxRowsPerRun: 1_000_000,
-      maxPercentOfTable: 50,
-      maxPercentOfConnections: 90,
-      maxClockDifference: '5m',
-    },
+    guard: { maxRowsPerRun: 1_000_000, maxPercentOfTable: 50 },
     limits: { lockTimeout: '2s', statementTimeout: '60s', maxDuration: '1h', pauseBetweenBatches: '0s', vacuum: true },
     history: { runs: 10, successfulJobs: 3, failedJobs: 3 },
   });
