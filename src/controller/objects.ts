@@ -12,6 +12,7 @@ import { apiVersion, explain, kind, plural } from '../api/policy.ts';
 import { type RetentionPolicySpec, specSchema } from '../api/rules.ts';
 import { type JobStatus, jobStatusSchema, type RetentionPolicyStatus, statusSchema } from '../api/status.ts';
 import type { KubernetesObject, Live, ObjectMeta, Resource } from '../kubernetes/types.ts';
+import { appliedValues } from './applied.ts';
 
 export type CronJob = Live<V1CronJob>;
 export type Job = Live<V1Job>;
@@ -75,6 +76,7 @@ export function parsePolicy(stored: StoredPolicy): { policy: Policy } | { proble
       generation: generation ?? 0,
       creationTimestamp: creationTimestamp ?? '',
       spec,
+      applied: appliedValues(parseStatus(stored)),
     },
   };
 }

@@ -6,7 +6,6 @@ import type { Logger } from '../kubernetes/logger.ts';
 import { type KubernetesObject, keyOf, type ObjectRef, type Resource, refOf } from '../kubernetes/types.ts';
 import type { ReconcileResult } from '../kubernetes/work-queue.ts';
 import { announcements } from './announce.ts';
-import { appliedValues } from './applied.ts';
 import { whyNotStarted } from './diagnosis.ts';
 import {
   type CronJob,
@@ -89,7 +88,6 @@ export class Reconciler {
     let stored = before;
     const statusBefore = parseStatus(stored);
     const parsed = parsePolicy(stored);
-    if ('policy' in parsed) parsed.policy.applied = appliedValues(statusBefore);
     const policy = 'policy' in parsed ? parsed.policy : undefined;
 
     const placed = await placement(this.#placeContext(stored), {
