@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { appliedSchema } from './applied.ts';
 import { effectiveSchema } from './effective.ts';
 import { triggers } from './run-result.ts';
 import { cleanupOperations, guardSchema, limitsSchema, tlsModes } from './spec.ts';
@@ -13,6 +14,7 @@ export const runRequestSchema = z.object({
   trigger: z.enum(triggers),
   operations: z.array(z.enum([...cleanupOperations, 'statistics'])).min(1),
   retention: effectiveSchema,
+  applied: appliedSchema.optional().describe('The values under which runs have last succeeded.'),
   database: z.object({
     secretName: z.string().describe('Only named in error messages.'),
     schema: z.string(),

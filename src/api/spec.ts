@@ -3,6 +3,7 @@ import { byteQuantity } from './byte-quantity.ts';
 import { duration } from './duration.ts';
 import { presetNames } from './presets.ts';
 import { runnerSchema } from './runner-spec.ts';
+import { timeZoneName } from './time-zone.ts';
 
 /** Retention operations in the order in which a full cleanup runs them. */
 export const cleanupOperations = ['connections', 'instructions', 'sessions', 'acknowledgements'] as const;
@@ -95,13 +96,11 @@ const databaseSchema = z.strictObject({
     .regex(withoutControlCharacters)
     .default('public')
     .describe('PostgreSQL schema that holds the agent tables.'),
-  timestampTimeZone: z
-    .string()
-    .min(1)
-    .max(64)
-    .regex(/^[A-Za-z0-9_+\-/]+$/)
+  timestampTimeZone: timeZoneName
     .default('UTC')
-    .describe('Time zone in which columns of type timestamp without time zone were written.'),
+    .describe(
+      'Time zone in which columns of type timestamp without time zone were written: a name of pg_timezone_names, spelled as there.',
+    ),
   tls: z
     .strictObject({
       mode: z
@@ -155,6 +154,14 @@ const jobSchema = z
   .refine((job) => job.name !== statisticsJob, { path: ['name'], message: reservedRule.message })
   .meta({ 'x-kubernetes-validations': [reservedRule] });
 
+/**
+ * Not put into policies by the API server: a controller of the release before, which an upgrade replaces last, would not
+ * know the fields and refuse every policy.
+ */
+export const guardDefaults = { maxPercentOfConnections: 90, maxClockDifference: '5m' };
+
+const confirmSchema = retentionSchema.omit({ batchSize: true });
+
 export const guardSchema = z.strictObject({
   maxRowsPerRun: z
     .int()
@@ -169,7 +176,25 @@ export const guardSchema = z.strictObject({
     .max(100)
     .default(50)
     .describe(
-      'Share of a table that one run may delete or archive. A run with more due changes nothing and ends Blocked.',
+      'Share of the rows of a table that still have something to lose (not archived yet, or without acknowledgements) that one run may delete or archive. A run with more due changes nothing and ends Blocked.',
+    ),
+  maxPercentOfConnections: z
+    .int()
+    .min(1)
+    .max(100)
+    .optional()
+    .describe(
+      `Share of the active connections that one run may close. Up to 100 connections may always be closed. A run with more due changes nothing and ends Blocked. Default: ${guardDefaults.maxPercentOfConnections}.`,
+    ),
+  maxClockDifference: duration('1s', '87600h')
+    .optional()
+    .describe(
+      `How far the database's clock may be from the run's own. A run that finds more changes nothing and ends Blocked. Default: ${guardDefaults.maxClockDifference}.`,
+    ),
+  confirm: confirmSchema
+    .optional()
+    .describe(
+      'Confirms values that make more rows due than those of the last successful run: each must be named here exactly. Without it such a run changes nothing and ends Blocked. It has no effect on any other value, so it may stay.',
     ),
 });
 

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { appliedSchema } from './applied.ts';
 import { effectiveSchema } from './effective.ts';
 import { databaseSchema, maxTextLength, results, runResultSchema, statisticsSchema } from './run-result.ts';
 
@@ -68,6 +69,12 @@ export const statusSchema = z.object({
     .meta({ 'x-kubernetes-list-type': 'map', 'x-kubernetes-list-map-keys': ['type'] })
     .optional(),
   effective: effectiveSchema.optional().meta({ 'x-kubernetes-map-type': 'atomic' }).describe('The values in force.'),
+  applied: appliedSchema
+    .optional()
+    .meta({ 'x-kubernetes-map-type': 'atomic' })
+    .describe(
+      'The values under which runs have last succeeded. A run by values that make more rows due than these is Blocked until spec.guard.confirm names them.',
+    ),
   jobs: z
     .array(jobStatusSchema)
     .max(64)

@@ -114,9 +114,12 @@ export function requestedJob(policy: Policy, job: PlannedJob, value: string, run
   };
 }
 
-/** The same for each Job of this job whose Pod would be the same, whatever triggers it. */
+/**
+ * The same for each Job of this job whose Pod would be the same, whatever triggers it. What runs have applied so far is left
+ * out: no success makes a Job outdated.
+ */
 export function templateHash(policy: Policy, job: PlannedJob, runner: RunnerImage): string {
-  const template = JSON.stringify(podTemplate(policy, job, 'Schedule', runner));
+  const template = JSON.stringify(podTemplate({ ...policy, applied: undefined }, job, 'Schedule', runner));
   return createHash('sha256').update(template).digest('hex').slice(0, 16);
 }
 

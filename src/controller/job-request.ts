@@ -21,9 +21,9 @@ export function differences(made: RunRequest, wanted: RunRequest): string[] {
   return [...names].filter((name) => JSON.stringify(a[name]) !== JSON.stringify(b[name]));
 }
 
-/** Parsed, so that the order of keys and the defaults are the same. */
+/** Parsed, so that the order of keys and the defaults are the same; without what runs have applied so far, which a run brings about. */
 function work(request: RunRequest): Record<string, unknown> {
-  const { trigger: _trigger, retention, ...rest } = runRequestSchema.parse(request);
+  const { trigger: _trigger, applied: _applied, retention, ...rest } = runRequestSchema.parse(request);
   const { preset: _preset, ...values } = retention;
   return { ...rest, retention: values };
 }

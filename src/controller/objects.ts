@@ -7,10 +7,12 @@ import type {
   V1RoleBinding,
   V1ServiceAccount,
 } from '@kubernetes/client-node';
+import type { Applied } from '../api/applied.ts';
 import { apiVersion, explain, kind, plural } from '../api/policy.ts';
 import { type RetentionPolicySpec, specSchema } from '../api/rules.ts';
 import { type JobStatus, jobStatusSchema, type RetentionPolicyStatus, statusSchema } from '../api/status.ts';
 import type { KubernetesObject, Live, ObjectMeta, Resource } from '../kubernetes/types.ts';
+import { appliedValues } from './applied.ts';
 
 export type CronJob = Live<V1CronJob>;
 export type Job = Live<V1Job>;
@@ -57,6 +59,8 @@ export interface Policy {
   generation: number;
   creationTimestamp: string;
   spec: RetentionPolicySpec;
+  /** The values under which runs have last succeeded, for the runs to come. */
+  applied?: Applied | undefined;
 }
 
 /** Checks a stored policy; `problem` says which field is wrong and why. */
@@ -72,6 +76,7 @@ export function parsePolicy(stored: StoredPolicy): { policy: Policy } | { proble
       generation: generation ?? 0,
       creationTimestamp: creationTimestamp ?? '',
       spec,
+      applied: appliedValues(parseStatus(stored)),
     },
   };
 }

@@ -57,6 +57,7 @@ export function runRequest(policy: Policy, job: PlannedJob, trigger: RunRequest[
     trigger,
     operations: job.operations,
     retention: effectiveRetention(spec),
+    applied: policy.applied,
     database: {
       secretName: secretRef.name,
       schema,

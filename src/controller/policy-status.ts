@@ -1,6 +1,7 @@
 import { effectiveRetention } from '../api/effective.ts';
 import type { Database } from '../api/run-result.ts';
 import type { RetentionPolicyStatus } from '../api/status.ts';
+import { appliedValues } from './applied.ts';
 import { conditions, overdueJobs, type Problem } from './conditions.ts';
 import { plannedJobs } from './desired.ts';
 import { earliestNextRun, jobStatuses, lastRun, mergeRuns } from './history.ts';
@@ -48,6 +49,7 @@ export function policyStatus(outcome: Outcome): RetentionPolicyStatus {
     conditions: conditions(stored.conditions ?? [], findings, now),
     // The values in force: what is not placed does not count yet.
     effective: policy && !stalled && !retrying ? effectiveRetention(policy.spec) : stored.effective,
+    applied: appliedValues(stored),
     // An empty list is left out: the API server keeps none either.
     jobs: jobs.length > 0 ? jobs.map(({ lastRun: _, ...entry }) => entry) : undefined,
     nextRun: earliestNextRun(jobs),

@@ -28,6 +28,7 @@ export function acknowledgements({ tables, keys }: Scope, cutoff: string): Opera
       table,
       from: `${tables.acknowledgement} t where ${pastAge} and exists (${rows})`,
     })),
+    atStake: [`${tables.acknowledgement} t`],
     steps: [
       {
         action: 'deleted',

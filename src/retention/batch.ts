@@ -34,12 +34,14 @@ export function rowsInBlocks(from: number, to: number): Rows {
 export interface Taken {
   /** Those that were locked; the others are locked by somebody else, gone, or not due any more. */
   keys: string[];
+  /** Those of them that are due, of which no more than `most` were changed. */
+  due: number;
   changed: number;
 }
 
 /**
- * Locks those of some rows that a step is due for, looks again where other rows decide, and changes them. To be called in a
- * transaction of its own. Throws RowsRefused where one of the rows is the reason that it cannot be done.
+ * Locks those of some rows that a step is due for, looks again where other rows decide, and changes them, `most` at most. To be
+ * called in a transaction of its own. Throws RowsRefused where one of the rows is the reason that it cannot be done.
  */
 export async function lockAndChange(
   client: pg.Client,
@@ -48,26 +50,28 @@ export async function lockAndChange(
   rows: Rows,
   column: KeyColumn,
   others: 'skip locked' | 'wait',
+  most = Number.POSITIVE_INFINITY,
 ): Promise<Taken> {
   await keepUnknownKeysOut(client, o, step);
   const keys = await lockRows(client, o, step, rows, column, others);
   const due = step.lockFirst ? await lookAgain(client, o, step, column, keys) : keys;
-  if (due.length === 0) return { keys, changed: 0 };
-  const found = rowsByKey(column, due);
+  const taken = due.slice(0, most);
+  if (taken.length === 0) return { keys, due: due.length, changed: 0 };
+  const found = rowsByKey(column, taken);
   const text = `${step.change(1 + found.parameters.length)} where ${found.where(1)}`;
   const changed = await change(client, text, [...found.parameters, ...step.changeParameters]).catch((error) => {
     // The rows themselves are locked: what is waited for is something that a trigger of one of them wants.
     throw (error as { code?: string }).code === lockNotAvailable ? new RowsRefused(error as Error) : error;
   });
   // What swallows a change would look like a run with nothing to do.
-  if (changed < due.length) {
+  if (changed < taken.length) {
     throw new RowsRefused(
       new Error(
-        `${due.length} rows of ${o.table} were locked and ${changed} changed: a trigger or a rule of that table keeps them`,
+        `${taken.length} rows of ${o.table} were locked and ${changed} changed: a trigger or a rule of that table keeps them`,
       ),
     );
   }
-  return { keys, changed };
+  return { keys, due: due.length, changed };
 }
 
 /**

@@ -11,52 +11,63 @@ import { markStopped, pauseAfterBatch, recordBatch, type Walk } from './walk.ts'
  */
 const patienceMs = 50;
 
+/** Rolls back a statement that changed more rows than may be: locking them first tells how many there are. */
+class TooManyRows extends Error {}
+
 /**
  * Changes due rows in the order in which they lie in the table: the blocks of a batch are read from disk once, whatever
  * the order of keys, and no index is needed. For a backlog. Rows that others hold locked are left, and so are rows that
  * move while it goes on; a walk along the keyset finds them. Ends early, with `stopped` set, when `stop` is aborted.
  */
 export async function walkBlocks(walk: Walk, { blocks, rowsPerBlock }: TableSize): Promise<void> {
-  const { progress, stop, operation, pace } = walk;
+  const { progress, stop, operation, pace, budget } = walk;
   for (let from = 0; from < blocks; ) {
     const to = from + Math.max(1, Math.floor(pace.rows / rowsPerBlock));
     const started = performance.now();
     for (const step of operation.steps) {
-      if (stop.aborted) return markStopped(progress, 0);
+      if (stop.aborted || budget.exceeded) return markStopped(progress, 0);
       await changeBlocks(walk, step, from, to);
     }
     pace.took(performance.now() - started);
     from = to;
     await pauseAfterBatch(walk);
   }
+  if (budget.exceeded) markStopped(progress, 0);
 }
 
 /** One step for the rows in some blocks, in a transaction of its own; by key, and in more, where one of them is bad. */
 async function changeBlocks(walk: Walk, step: Step, from: number, to: number): Promise<void> {
+  const { budget } = walk;
   try {
     recordBatch(walk, { [step.action]: await changeAtOnce(walk, step, from, to) });
   } catch (error) {
     if (!(error instanceof RowsRefused)) throw error;
-    await changeKeys(walk, step, await keysInBlocks(walk, step, from, to), 'skip locked');
+    const keys = await keysInBlocks(walk, step, from, to);
+    budget.exceeded ||= keys.length > budget.left;
+    await changeKeys(walk, step, keys.slice(0, budget.left), 'skip locked');
   }
 }
 
 async function changeAtOnce(walk: Walk, step: Step, from: number, to: number): Promise<number> {
-  const { session, settings, operation } = walk;
+  const { session, settings, operation, budget } = walk;
   const rows = rowsInBlocks(from, to);
   const locking = async () => {
-    const { changed } = await session.transaction(settings, (client) =>
-      lockAndChange(client, operation, step, rows, 'ctid', 'skip locked'),
+    const { due, changed } = await session.transaction(settings, (client) =>
+      lockAndChange(client, operation, step, rows, 'ctid', 'skip locked', budget.left),
     );
+    budget.exceeded ||= due > budget.left;
     return changed;
   };
   if (step.lockFirst) return locking();
   const lockTimeoutMs = Math.min(settings.lockTimeoutMs, patienceMs);
   try {
-    return await session.transaction({ ...settings, lockTimeoutMs }, (client) =>
-      changeDirectly(client, operation, step, rows),
-    );
+    return await session.transaction({ ...settings, lockTimeoutMs }, async (client) => {
+      const changed = await changeDirectly(client, operation, step, rows);
+      if (changed > budget.left) throw new TooManyRows();
+      return changed;
+    });
   } catch (error) {
+    if (error instanceof TooManyRows) return locking();
     if ((error as { code?: string }).code !== lockNotAvailable) throw error;
     return locking();
   }

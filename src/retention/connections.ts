@@ -14,6 +14,7 @@ export function connections({ tables, retention }: Scope, cutoff: string, closed
     cutoff,
     dueParameters: [cutoff],
     kept: [],
+    atStake: [`${tables.connection} t where t.status operator(pg_catalog.=) 'active'`],
     steps: [
       {
         action: 'closed',

@@ -38,6 +38,11 @@ export function instructions({ tables, retention, instant, keys }: Scope, cutoff
       table,
       from: `${tables.instruction} t where ${pastAge} and not exists (${acknowledgements}) and exists (${rows})`,
     })),
+    atStake: [
+      // The newest first: they are not archived yet, and those that are stay for years.
+      `${tables.instruction} t where ${notArchived} order by t.created_at desc`,
+      `${tables.instruction} t where not (${notArchived}) and ${without}`,
+    ],
     steps: [
       {
         action: 'deleted',

@@ -22,10 +22,10 @@ export type Lookup = 'list' | 'pages';
  * database are thrown; `progress` keeps what is done.
  */
 export async function walkKeyset(walk: Walk, step: Step, lookup: Lookup): Promise<void> {
-  const { progress, stop } = walk;
+  const { progress, stop, budget } = walk;
   if (stop.aborted) return markStopped(progress, 0);
   const locked: string[] = [];
-  for await (const window of lookup === 'list' ? listed(walk, step) : paged(walk, step)) {
+  for await (const window of budget.within(lookup === 'list' ? listed(walk, step) : paged(walk, step))) {
     if (stop.aborted) return markStopped(progress, locked.length);
     const started = performance.now();
     const taken = new Set(await changeKeys(walk, step, window, 'skip locked'));
@@ -37,7 +37,7 @@ export async function walkKeyset(walk: Walk, step: Step, lookup: Lookup): Promis
     }
     await pauseAfterBatch(walk);
   }
-  if (stop.aborted) return markStopped(progress, locked.length);
+  if (stop.aborted || budget.exceeded) return markStopped(progress, locked.length);
   await retryLocked(walk, step, locked);
 }
 
@@ -97,7 +97,7 @@ export function pageQuery(o: Operation, { due }: Step, limit: number, after?: Ke
 /** Each of the rows that were locked before, in a transaction of its own: waits for it up to the lock timeout. */
 async function retryLocked(walk: Walk, step: Step, ids: readonly string[]): Promise<void> {
   for (const [index, id] of ids.entries()) {
-    if (walk.stop.aborted) return markStopped(walk.progress, ids.length - index);
+    if (walk.stop.aborted || walk.budget.isSpent()) return markStopped(walk.progress, ids.length - index);
     try {
       await changeKeys(walk, step, [id], 'wait');
     } catch (error) {

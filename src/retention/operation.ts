@@ -57,6 +57,11 @@ export interface Operation {
   keys?: InboundKeys;
   /** What counts the rows past their age that other tables' rows keep from being deleted, as a step's `from`. */
   kept: readonly { table: string; from: string }[];
+  /**
+   * What statements that count the rows with something left to lose select from, due or not, as `t` with a condition: no
+   * row twice, the cheapest first.
+   */
+  atStake: readonly string[];
   /** In the order in which they are done. */
   steps: readonly Step[];
   /** SQL that counts the rows of all steps at once, by action: for a backlog, of which each count reads most of the table. */
@@ -76,4 +81,9 @@ export function addChanges(total: Changes, more: Changes): Changes {
 /** Rows that changed in all. */
 export function rowsOf({ closed = 0, archived = 0, deleted = 0 }: Changes): number {
   return closed + archived + deleted;
+}
+
+/** Rows that lost something: those deleted or archived. */
+export function destroyed({ archived = 0, deleted = 0 }: Changes): number {
+  return archived + deleted;
 }

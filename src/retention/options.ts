@@ -1,5 +1,6 @@
 import type pg from 'pg';
 import type { z } from 'zod';
+import type { Applied } from '../api/applied.ts';
 import type { EffectiveRetention } from '../api/effective.ts';
 import type { RunResult } from '../api/run-result.ts';
 import type { CleanupOperation, limitsSchema } from '../api/spec.ts';
@@ -27,6 +28,8 @@ export interface RunOptions {
   retention: EffectiveRetention;
   schema: string;
   timestampTimeZone: string;
+  /** The values under which the policy's runs have last succeeded; nothing is compared without. */
+  applied?: Applied | undefined;
   dryRun: boolean;
   guard: Guard;
   limits: z.output<typeof limitsSchema>;

@@ -1,22 +1,28 @@
 import type pg from 'pg';
 import { milliseconds } from '../api/duration.ts';
+import type { EffectiveRetention } from '../api/effective.ts';
 import type { IndexAdvice } from '../api/run-result.ts';
 import { cleanupOperations } from '../api/spec.ts';
 import { ConfigurationError } from '../database/config.ts';
 import type { Session } from '../database/session.ts';
 import { deletesAcknowledgements } from './acknowledgements.ts';
+import { Budgets } from './budget.ts';
 import { checkAcknowledgementKey, checkKeys, columnTypes } from './catalog.ts';
+import { lookAtClock } from './clock.ts';
+import { unconfirmed } from './confirm.ts';
 import { countDue } from './count.ts';
-import { operationsAt, readClock } from './cutoff.ts';
+import { operationsAt } from './cutoff.ts';
 import { explainSqlError } from './errors.ts';
-import { guardViolation } from './guard.ts';
+import { guardVerdict, type Violation } from './guard.ts';
 import { adviseIndexes } from './index-advice.ts';
 import { countKept, type Kept } from './kept.ts';
-import type { Changes, Operation } from './operation.ts';
+import { lookAtNewestRows, type Moment } from './newest-rows.ts';
+import { type Changes, destroyed, type Operation } from './operation.ts';
 import type { RunOptions } from './options.ts';
 import { checkReferences, inboundKeys } from './references.ts';
 import { checkReplicationVisible } from './replication-lag.ts';
 import { type Tables, tablesIn } from './tables.ts';
+import { checkTimeZone } from './time-zone.ts';
 
 /** One operation of a run, counted before the first write; `error` says why it cannot run at all. */
 export interface PlannedOperation {
@@ -25,15 +31,20 @@ export interface PlannedOperation {
   /** Rows that other tables keep from being deleted. */
   kept: Kept[];
   error?: string;
+  /** What is to be said of its newest rows. */
+  notes?: string[] | undefined;
 }
 
 /** What a run would do, and what the guard says to it. */
 export interface Plan {
   operations: PlannedOperation[];
-  violation: string | undefined;
+  violations: Violation[];
+  budgets: Budgets;
   /** True where acknowledgements were asked for, and stay since the policy keeps them for seven years or more. */
   auditTrailKept: boolean;
   indexAdvice: IndexAdvice[];
+  /** What else is to be said of what was found. */
+  notes: string[];
 }
 
 /**
@@ -55,13 +66,12 @@ export async function planRun(options: RunOptions, session: Session, stop: Abort
     const tables = tablesIn(options.schema);
     const types = await columnTypes(client, options.schema);
     await checkKeys(client, options.schema);
-    const instant = options.instant ?? (await readClock(client));
-    const all = await operationsAt(
-      client,
-      { tables, retention: options.retention, instant, keys: await inboundKeys(client, tables) },
-      types,
-      options.timestampTimeZone,
-    );
+    await checkTimeZone(client, options.timestampTimeZone, types);
+    const keys = await inboundKeys(client, tables);
+    const { instant, fromDatabase, violation: wrongClock } = await lookAtClock(client, options);
+    const allWith = (retention: EffectiveRetention) =>
+      operationsAt(client, { tables, retention, instant, keys }, types, options.timestampTimeZone);
+    const all = await allWith(options.retention);
     const gated = !options.ignoreAuditTrailGate && !deletesAcknowledgements(options.retention);
     const wanted = cleanupOperations.filter(
       (name) => options.operations.includes(name) && !(name === 'acknowledgements' && gated),
@@ -70,13 +80,19 @@ export async function planRun(options: RunOptions, session: Session, stop: Abort
     await client.query(
       `select set_config('max_parallel_workers_per_gather', '0', true), set_config('jit', 'off', true)`,
     );
+    const moment = fromDatabase ? { instant, types, timeZone: options.timestampTimeZone } : undefined;
     const operations: PlannedOperation[] = [];
-    for (const name of wanted) operations.push(await planOperation(client, tables, all[name], stop));
+    for (const name of wanted) operations.push(await planOperation(client, tables, all[name], moment, stop));
+    const shortened = await unconfirmed(client, options, operations, allWith);
+    const { violation, allowed } = await guardVerdict(client, options.guard, operations);
+    const total = operations.reduce((sum, { changes }) => sum + destroyed(changes), 0);
     return {
       operations,
-      violation: await guardViolation(client, options.guard, operations),
+      violations: [wrongClock, shortened, violation].filter((each) => each !== undefined),
+      budgets: new Budgets(allowed, options.guard.maxRowsPerRun - total),
       auditTrailKept: gated && options.operations.includes('acknowledgements'),
       indexAdvice: await adviseIndexes(client, tables, operations, options.log),
+      notes: operations.flatMap(({ notes = [] }) => notes),
     };
   });
 }
@@ -86,6 +102,7 @@ async function planOperation(
   client: pg.Client,
   tables: Tables,
   operation: Operation,
+  moment: Moment | undefined,
   stop: AbortSignal,
 ): Promise<PlannedOperation> {
   stop.throwIfAborted();
@@ -93,7 +110,9 @@ async function planOperation(
   try {
     if (operation.name === 'instructions') await checkAcknowledgementKey(client, tables);
     checkReferences(operation.table, operation.keys?.references ?? []);
-    return { operation, changes: await countDue(client, operation), kept: await countKept(client, operation) };
+    const counted = { changes: await countDue(client, operation), kept: await countKept(client, operation) };
+    const { notes, refusal } = moment === undefined ? {} : await lookAtNewestRows(client, operation, moment);
+    return { operation, notes, ...(refusal === undefined ? counted : { changes: {}, kept: [], error: refusal }) };
   } catch (error) {
     if (stop.aborted) throw error;
     await client.query('rollback to savepoint operation');

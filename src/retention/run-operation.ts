@@ -3,6 +3,7 @@ import type { OperationResult } from '../api/run-result.ts';
 import type { Session } from '../database/session.ts';
 import { Failures } from './bad-rows.ts';
 import { walkBlocks } from './block-walk.ts';
+import type { Budget, Budgets } from './budget.ts';
 import { blocksToWalk } from './choose-walk.ts';
 import { explainSqlError } from './errors.ts';
 import { type Kept, keptNotes } from './kept.ts';
@@ -18,15 +19,20 @@ import type { Walk, WalkProgress } from './walk.ts';
 export const secondsBetween = (started: Date, ended: Date): number =>
   Math.max(0, ended.getTime() - started.getTime()) / 1000;
 
-/** Does one operation of a run, and says how it went; whatever fails is part of what it says. */
+/**
+ * Does one operation of a run, and says how it went; whatever fails is part of what it says. `exceeded` is a sentence where
+ * more became due than its budget.
+ */
 export async function runOperation(
   { operation, changes: expected, kept, error: obstacle }: PlannedOperation,
   options: RunOptions,
   session: Session,
   stop: AbortSignal,
   brake: ReplicationBrake | undefined,
-): Promise<OperationResult> {
+  budgets: Budgets,
+): Promise<{ result: OperationResult; exceeded: string | undefined }> {
   const started = options.now();
+  const budget = budgets.for(operation, expected);
   const progress: WalkProgress = {
     changes: emptied(expected),
     batches: 0,
@@ -53,6 +59,7 @@ export async function runOperation(
       if (rowsOf(progress.changes) < due) await brake?.wait(stop);
     },
     progress,
+    budget,
     stop,
     onBatch({ changes, batches }) {
       options.log.debug({ operation: operation.name, batch: batches, ...changes }, 'batch');
@@ -76,7 +83,7 @@ export async function runOperation(
         options.log.warn({ error: explainSqlError(cause) }, 'cannot make sure that commits are on disk');
       });
   }
-  const message = noteOf(operation, progress, kept);
+  const message = noteOf(operation, progress, kept, budget);
   const result: OperationResult = {
     name: operation.name,
     cutoff: operation.cutoff,
@@ -93,7 +100,8 @@ export async function runOperation(
   else if (progress.failures.count > 0) options.log.error(result, 'rows failed');
   else if (message !== undefined) options.log.warn(result, 'operation done');
   else options.log.info(result, 'operation done');
-  return result;
+  budgets.took(expected, progress.changes);
+  return { result, exceeded: budget.note };
 }
 
 /** So many keys are found by one statement and kept in memory; more are paged. */
@@ -126,9 +134,14 @@ async function changeAll(walk: Walk, due: Changes, order: RunOptions['walk']): P
 
 const emptied = (like: Changes): Changes => Object.fromEntries(Object.keys(like).map((action) => [action, 0]));
 
-function noteOf({ name, primaryKey }: Operation, progress: WalkProgress, kept: readonly Kept[]): string | undefined {
-  const { changes, skipped, failures, stopped, onDisk } = progress;
+function noteOf(
+  { name, primaryKey }: Operation,
+  { changes, skipped, failures, stopped, onDisk }: WalkProgress,
+  kept: readonly Kept[],
+  budget: Budget,
+): string | undefined {
   const notes = [
+    ...(budget.note === undefined ? [] : [budget.note]),
     ...(name === 'acknowledgements' && changes.deleted
       ? [`the audit trail is shorter by ${changes.deleted} acknowledgements`]
       : []),

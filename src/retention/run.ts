@@ -4,6 +4,7 @@ import { ConfigurationError } from '../database/config.ts';
 import { acquireRunLock } from '../database/run-lock.ts';
 import { Session } from '../database/session.ts';
 import { explainSqlError } from './errors.ts';
+import type { Violation } from './guard.ts';
 import { keptNotes } from './kept.ts';
 import { rowsOf } from './operation.ts';
 import type { RunOptions } from './options.ts';
@@ -88,9 +89,10 @@ async function dryRun(options: RunOptions, session: Session, stop: Stop): Promis
     };
   });
   const notes = [
-    ...(plan.violation === undefined ? [] : [`a real run would be Blocked: ${plan.violation}`]),
+    ...(plan.violations.length === 0 ? [] : [`a real run would be Blocked: ${whysOf(plan.violations)}`]),
     ...failures(operations),
     ...auditTrailNotes(plan),
+    ...plan.notes,
   ];
   return { result: resultOf(operations, 'DryRun'), operations, notes, indexAdvice: plan.indexAdvice };
 }
@@ -107,27 +109,32 @@ async function underRunLock(options: RunOptions, session: Session, stop: Stop): 
   session.beforeReconnecting = lock.confirm;
   try {
     const plan = await planRun(options, session, stop.signal);
-    if (plan.violation !== undefined) return blocked(plan.violation);
+    if (plan.violations.length > 0) return blocked(plan);
     return await execute(plan, options, session, stop);
   } finally {
     await lock.release();
   }
 }
 
-function blocked(violation: string): Outcome {
-  const advice =
-    'Nothing was changed. If that many are meant to go, raise spec.guard (by hand, in a file for --file); otherwise check the periods of the policy';
-  return { result: 'Blocked', operations: [], notes: [`${violation}. ${advice}`] };
+const whysOf = (violations: readonly Violation[]) => violations.map(({ why }) => why).join('; ');
+
+function blocked({ violations, notes }: Plan): Outcome {
+  const remedies = violations.map(({ remedy }) => remedy).join('. ');
+  const message = `${whysOf(violations)}. Nothing was changed. ${remedies}`;
+  return { result: 'Blocked', operations: [], notes: [message, ...notes] };
 }
 
 async function execute(plan: Plan, options: RunOptions, session: Session, stop: Stop): Promise<Outcome> {
   const operations: OperationResult[] = [];
+  const overBudget: string[] = [];
   const settings = readingSettings(options);
   const limit = options.limits.maxReplicationLag;
   const brake = limit === undefined ? undefined : replicationBrake(session, settings, limit, options.log);
   for (const planned of plan.operations) {
     if (stop.signal.aborted) break;
-    operations.push(await runOperation(planned, options, session, stop.signal, brake));
+    const { result, exceeded } = await runOperation(planned, options, session, stop.signal, brake, plan.budgets);
+    operations.push(result);
+    if (exceeded !== undefined) overBudget.push(`${result.name}: ${exceeded}`);
   }
   const stopped = stop.signal.aborted;
   const changed = operations.map((each, index) => ({
@@ -137,12 +144,14 @@ async function execute(plan: Plan, options: RunOptions, session: Session, stop: 
   const { notes: vacuumNotes, deadRows } = await vacuumAfter(changed, options, session, settings, stop);
   const held = brake?.heldBackBy === undefined ? '' : `, it waited since ${brake.heldBackBy}`;
   return {
-    result: stopped ? 'Partial' : resultOf(operations, 'Succeeded'),
+    result: stopped ? 'Partial' : resultOf(operations, overBudget.length > 0 ? 'Partial' : 'Succeeded'),
     operations: operations.map((each, index) => withDeadRows(each, deadRows.get(changed[index]!.table))),
     notes: [
       ...(stopped ? [`${stop.note}${held}`] : []),
       ...failures(operations),
+      ...overBudget,
       ...auditTrailNotes(plan),
+      ...plan.notes,
       ...vacuumNotes,
     ],
     indexAdvice: plan.indexAdvice,

@@ -22,6 +22,8 @@ export function sessions({ tables, retention, instant }: Scope, cutoff: string):
     cutoff,
     dueParameters: [cutoff, retention.statuses.sessions],
     kept: [],
+    // The newest first: they are not archived yet, and those that are stay for years.
+    atStake: [`${tables.session} t where ${hasContent('t.')} order by t.created_at desc`],
     steps: [
       {
         action: 'archived',

@@ -9,6 +9,7 @@ import { operationsAt, readClock } from './cutoff.ts';
 import { type Changes, type Operation, rowsOf } from './operation.ts';
 import { inboundKeys } from './references.ts';
 import { tableNames, tablesIn } from './tables.ts';
+import { checkTimeZone } from './time-zone.ts';
 
 /** The tables under the names that statistics give them. */
 const kinds = [
@@ -40,6 +41,7 @@ export async function collectStatistics(session: Session, options: StatisticsOpt
     const { stop } = options;
     const tables = tablesIn(options.schema);
     const types = await columnTypes(client, options.schema);
+    await checkTimeZone(client, options.timestampTimeZone, types);
     const observedAt = await readClock(client);
     const keys = await inboundKeys(client, tables);
     const scope = { tables, retention: options.retention, instant: observedAt, keys };

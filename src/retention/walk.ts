@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Session, TransactionSettings } from '../database/session.ts';
 import type { Failures } from './bad-rows.ts';
+import type { Budget } from './budget.ts';
 import { addChanges, type Changes, type Operation, rowsOf } from './operation.ts';
 import type { Pace } from './pace.ts';
 
@@ -14,6 +15,7 @@ export interface Walk {
   /** Called after the pause; the next batch begins when it is done. */
   betweenBatches(): Promise<void>;
   progress: WalkProgress;
+  budget: Budget;
   /** When aborted, no new transaction begins. */
   stop: AbortSignal;
   onBatch(progress: WalkProgress): void;
@@ -38,8 +40,9 @@ export function markStopped(progress: WalkProgress, untried: number): void {
 }
 
 /** Counts what a transaction did, if it did something. */
-export function recordBatch({ progress, onBatch }: Walk, changes: Changes): void {
+export function recordBatch({ progress, budget, onBatch }: Walk, changes: Changes): void {
   if (rowsOf(changes) === 0) return;
+  budget.left -= rowsOf(changes);
   progress.changes = addChanges(progress.changes, changes);
   progress.batches += 1;
   onBatch(progress);

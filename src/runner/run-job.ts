@@ -54,6 +54,7 @@ export async function runJob(
       : await runRetention({
           ...options,
           operations: request.operations as CleanupOperation[],
+          applied: request.applied,
           dryRun: request.dryRun,
           guard: request.guard,
         });

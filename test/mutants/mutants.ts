@@ -74,7 +74,7 @@ export const mutants: Mutant[] = [
       [...o.dueParameters, ...rows.parameters],
     );
     const gone = one.rows.map((row) => row.key);
-    return { keys: gone, changed: gone.length };
+    return { keys: gone, due: gone.length, changed: gone.length };
   }
   const keys = await lockRows(client, o, step, rows, column, others);
 `,
@@ -113,9 +113,51 @@ export const mutants: Mutant[] = [
   {
     name: 'the guard: a run over the limit goes on',
     file: 'src/retention/run.ts',
-    find: 'if (plan.violation !== undefined) return blocked(plan.violation);',
+    find: 'if (plan.violations.length > 0) return blocked(plan);',
     replace: '',
     tests: ['test/postgres/guard.test.ts'],
+  },
+  {
+    name: 'the share of what can still be lost: archived rows count too',
+    file: 'src/retention/instructions.ts',
+    find: `t where \${notArchived} order by t.created_at desc`,
+    replace: 't order by t.created_at desc',
+    tests: ['test/postgres/guard.test.ts'],
+  },
+  {
+    name: 'the budget: whatever becomes due later is changed too',
+    file: 'src/retention/budget.ts',
+    find: 'this.left = rows;',
+    replace: 'this.left = Number.MAX_SAFE_INTEGER;',
+    tests: ['test/postgres/budget.test.ts'],
+  },
+  {
+    name: 'the budget along blocks: the batch that goes beyond it is committed',
+    file: 'src/retention/block-walk.ts',
+    find: 'if (changed > budget.left) throw new TooManyRows();',
+    replace: '',
+    tests: ['test/postgres/budget.test.ts'],
+  },
+  {
+    name: 'the confirmed value: any other is confirmed too',
+    file: 'src/retention/confirm.ts',
+    find: 'confirmed[period] !== now',
+    replace: 'confirmed[period] === undefined',
+    tests: ['test/postgres/confirm.test.ts'],
+  },
+  {
+    name: "the database's clock: whatever it shows is believed",
+    file: 'src/retention/clock.ts',
+    find: 'if (ahead + behind <= milliseconds(maxClockDifference)) {',
+    replace: 'if (ahead + behind <= Math.max(Infinity, milliseconds(maxClockDifference))) {',
+    tests: ['test/postgres/clock.test.ts'],
+  },
+  {
+    name: 'the time zone: connections that are alive in another are closed',
+    file: 'src/retention/newest-rows.ts',
+    find: 'return misread.closesLive ?',
+    replace: 'return !misread.closesLive ?',
+    tests: ['test/postgres/clock.test.ts'],
   },
   {
     name: 'strictly older: what is exactly as old as the cutoff is due',
@@ -144,7 +186,7 @@ export const mutants: Mutant[] = [
   {
     name: 'a swallowed change counts as done',
     file: 'src/retention/batch.ts',
-    find: 'if (changed < due.length) {',
+    find: 'if (changed < taken.length) {',
     replace: 'if (changed < 0) {',
     tests: ['test/postgres/preconditions.test.ts'],
   },
@@ -250,10 +292,10 @@ export const mutants: Mutant[] = [
   {
     name: 'the guard is asked after the changes',
     file: 'src/retention/run.ts',
-    find: `    if (plan.violation !== undefined) return blocked(plan.violation);
+    find: `    if (plan.violations.length > 0) return blocked(plan);
     return await execute(plan, options, session, stop);`,
     replace: `    const outcome = await execute(plan, options, session, stop);
-    return plan.violation === undefined ? outcome : blocked(plan.violation);`,
+    return plan.violations.length === 0 ? outcome : blocked(plan);`,
     tests: ['test/postgres/guard.test.ts'],
   },
   {

@@ -39,7 +39,7 @@ function runOptions(database: Pick<TestDatabase, 'url'>, overrides: RunOverrides
     now: () => new Date(),
     ...rest,
     retention: { ...effectiveRetention({ preset }), ...retention },
-    guard: guardSchema.parse({ maxPercentOfTable: 100, ...guard }),
+    guard: guardSchema.parse({ maxPercentOfTable: 100, maxPercentOfConnections: 100, ...guard }),
     limits: limitsSchema.parse(limits ?? {}),
   };
 }

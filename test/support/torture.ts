@@ -125,7 +125,9 @@ async function tinyRun(url: string, figures: TortureFigures, onProgress: RunOver
     onProgress,
   } satisfies RunOverrides;
   const { result, operations, message } = await run({ url }, cleanup);
-  if (result !== 'Succeeded') throw new Error(`a run ended as ${result}: ${message}`);
+  // Rows become due for as long as it is at work: its budget ends a run that has fallen behind.
+  const overBudget = result === 'Partial' && message?.startsWith('instructions: more rows became due');
+  if (result !== 'Succeeded' && !overBudget) throw new Error(`a run ended as ${result}: ${message}`);
   figures.runs += 1;
   figures.deleted += operations[0]?.deleted ?? 0;
   figures.archived += operations[0]?.archived ?? 0;

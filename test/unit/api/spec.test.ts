@@ -29,7 +29,12 @@ spec:
   statistics: {schedule: "0 * * * *"}
   suspend: false
   dryRun: false
-  guard: {maxRowsPerRun: 1000000, maxPercentOfTable: 50}
+  guard:
+    maxRowsPerRun: 1000000
+    maxPercentOfTable: 50
+    maxPercentOfConnections: 90
+    maxClockDifference: 5m
+    confirm: {instructionRetentionDays: 200, statuses: {sessions: [ended]}}
   limits:
     {lockTimeout: 2s, statementTimeout: 60s, maxDuration: 1h, pauseBetweenBatches: 0s, maxReplicationLag: 1Gi, vacuum: false}
   history: {runs: 10, successfulJobs: 3, failedJobs: 3}
@@ -101,6 +106,9 @@ describe('bounds', () => {
     ],
     ['spec.guard.maxRowsPerRun', 1, 1_000_000_000_000, [0, 1_000_000_000_001]],
     ['spec.guard.maxPercentOfTable', 1, 100, [0, 101]],
+    ['spec.guard.maxPercentOfConnections', 1, 100, [0, 101]],
+    ['spec.guard.maxClockDifference', '1s', '87600h', ['0s', '87601h', '5', 'any']],
+    ['spec.guard.confirm.instructionRetentionDays', 1, 36_500, [0, 36_501]],
     ['spec.limits.lockTimeout', '1ms', '1h', ['0s', '3601s', '2', '', 'soon']],
     ['spec.limits.statementTimeout', '1s', '24h', ['999ms', '86401s']],
     ['spec.limits.maxDuration', '1s', '168h', ['0s', '169h']],
@@ -123,6 +131,22 @@ describe('bounds', () => {
   });
 });
 
+test.each([
+  'UTC',
+  'Zulu',
+  'GMT0',
+  'GMT-0',
+  'EST5EDT',
+  'NZ-CHAT',
+  'GB-Eire',
+  'Etc/GMT+5',
+  'America/Port-au-Prince',
+  'America/North_Dakota/New_Salem',
+  'America/Argentina/ComodRivadavia',
+])('the time zone %s may be a name', (zone) => {
+  expect(problems('spec.database.timestampTimeZone', zone)).toBe('');
+});
+
 describe('what is wrong is said in a sentence that names the field', () => {
   const wrong: [field: string, value: unknown, sentence: RegExp][] = [
     [
@@ -136,6 +160,13 @@ describe('what is wrong is said in a sentence that names the field', () => {
     ['spec.schedule', 'TZ=Europe/London 0 3 * * *', /^spec\.schedule: the time zone belongs into spec\.timeZone/],
     ['spec.database.secretRef.name', 'Not_A_Name', /^spec\.database\.secretRef\.name: .*\(given: "Not_A_Name"\)$/],
     ['spec.database.timestampTimeZone', "UTC'; drop", /^spec\.database\.timestampTimeZone: /],
+    ...['UTC-5', 'GMT-5', '-5', '+01:00', 'EST5EDT4', 'UTC+0', '<+05>-5', '../UTC', 'A/', 'Etc//UTC'].map(
+      (zone): [string, unknown, RegExp] => [
+        'spec.database.timestampTimeZone',
+        zone,
+        /^spec\.database\.timestampTimeZone: must be a name of pg_timezone_names, such as UTC or America\/New_York; an offset such as UTC-5 or -5 is read as POSIX does/,
+      ],
+    ),
     [
       'spec.limits.maxReplicationLag',
       '1GB',

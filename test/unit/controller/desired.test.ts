@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { runRequestSchema } from '../../../src/api/run-request.ts';
-import { desiredObjects, plannedJobs, requestedJob } from '../../../src/controller/desired.ts';
+import { desiredObjects, plannedJobs, requestedJob, templateHash } from '../../../src/controller/desired.ts';
 import type { CronJob, Job, Policy } from '../../../src/controller/objects.ts';
+import { whyOutdated, whyStopped } from '../../../src/controller/outdated-jobs.ts';
 import { image, policyWith } from '../../support/controller-objects.ts';
 
 const podOf = (job: Job | CronJob['spec']) => {
@@ -119,6 +120,19 @@ describe('the Pod of a run', () => {
       database: { secretName: 'db', caSecret: { name: 'ca', key: 'ca.crt' } },
       dryRun: true,
     });
+  });
+
+  it('knows the values under which runs have last succeeded; these make no Job outdated', () => {
+    const policy = policyWith();
+    const applied = { instructionRetentionDays: 365, statuses: { instructions: ['completed'] } };
+    expect(requestIn(firstPod(policy)).applied).toBeUndefined();
+    expect(requestIn(firstPod({ ...policy, applied })).applied).toEqual(applied);
+    const [job] = plannedJobs(policy);
+    expect(templateHash({ ...policy, applied }, job!, image)).toBe(templateHash(policy, job!, image));
+    const made = requestedJob({ ...policy, applied }, job!, 'now', image);
+    const wanted = { policy, stalled: false, deleting: false, runner: image };
+    expect(whyOutdated(made, wanted)).toBeUndefined();
+    expect(whyStopped(made, wanted)).toBeUndefined();
   });
 
   it('waits for no volume: every Secret is optional, and the CA’s is there only if the policy names one', () => {

@@ -1,0 +1,21 @@
+import { z } from 'zod';
+
+/**
+ * The form of the names that PostgreSQL lists in pg_timezone_names: words, by slashes, and the few with a digit. Kept
+ * out are POSIX descriptions such as UTC-5, which PostgreSQL takes too, and by which people mean the opposite.
+ */
+const pattern =
+  '^([A-Za-z]+(-[A-Za-z]+)*|[A-Za-z]+(/[A-Za-z][A-Za-z0-9_+-]*)+|GMT0|GMT[+-]0|EST5EDT|CST6CDT|MST7MDT|PST8PDT)$';
+const message =
+  'must be a name of pg_timezone_names, such as UTC or America/New_York; an offset such as UTC-5 or -5 is read as POSIX does, where minus means east of Greenwich: the opposite of what it looks like';
+
+/** Whether a text has the form of a time zone's name. */
+export const isTimeZoneName = (value: string): boolean => new RegExp(pattern).test(value);
+
+/** A time zone by its name, checked by the API server (CEL) and by the program alike; a run looks it up as well. */
+export const timeZoneName = z
+  .string()
+  .min(1)
+  .max(64)
+  .refine(isTimeZoneName, message)
+  .meta({ 'x-kubernetes-validations': [{ rule: `self.matches('${pattern}')`, message }] });
