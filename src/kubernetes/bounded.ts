@@ -1,0 +1,69 @@
+import type { KubernetesObject } from './types.ts';
+
+/** What of an object's metadata a program looks at. The rest, which is often most of it, is dropped as soon as it is read. */
+export interface Kept {
+  /** Field managers whose applies are looked at in managedFields. */
+  manager(name: string): boolean;
+  annotation(key: string): boolean;
+}
+
+/** What is walked by recursion must end; the deepest of Kubernetes' own, the managedFields of a CronJob, have about 20 levels. */
+const maxDepth = 64;
+/** Of each part of an object. An API server stores some 1.5 MB in all. */
+const maxBytes = 512 * 1024;
+/** What any value takes in memory besides its text, more or less. */
+const bytesPerValue = 32;
+
+/**
+ * The object without those parts that are too deep to be walked by recursion or too large to be kept, which `omitted` names.
+ * A part is a field of the object or of its metadata. Changes the object itself, which is what JSON.parse has just made.
+ */
+export function bounded<T extends KubernetesObject>(object: T, kept?: Kept): T {
+  const { metadata } = object;
+  if (kept) dropUnseen(metadata, kept);
+  const omitted = [...omitParts(object as object, ''), ...omitParts(metadata, 'metadata.')];
+  if (omitted.length > 0) object.omitted = Object.fromEntries(omitted);
+  return object;
+}
+
+function dropUnseen(metadata: KubernetesObject['metadata'], { manager, annotation }: Kept): void {
+  if (metadata.annotations) {
+    const entries = Object.entries(metadata.annotations).filter(([key]) => annotation(key));
+    metadata.annotations = Object.fromEntries(entries);
+  }
+  metadata.managedFields &&= metadata.managedFields.filter(
+    (entry) => entry.operation === 'Apply' && manager(entry.manager ?? ''),
+  );
+}
+
+function omitParts(parts: object, prefix: string): [string, string][] {
+  const fields = parts as Record<string, unknown>;
+  return Object.keys(fields).flatMap((name): [string, string][] => {
+    const why = prefix + name === 'metadata' ? undefined : excess(fields[name]);
+    if (!why) return [];
+    delete fields[name];
+    return [[prefix + name, why]];
+  });
+}
+
+/** What is too much of a value; level by level, since it may be deeper than the stack. */
+function excess(value: unknown): string | undefined {
+  let bytes = 0;
+  let level = [value];
+  for (let depth = 0; level.length > 0; depth += 1) {
+    if (depth > maxDepth) return `is nested more than ${maxDepth} deep`;
+    const next: unknown[] = [];
+    for (const each of level) {
+      bytes += bytesPerValue;
+      if (typeof each === 'string') bytes += each.length;
+      if (typeof each !== 'object' || each === null) continue;
+      for (const [name, part] of Object.entries(each)) {
+        if (!Array.isArray(each)) bytes += name.length;
+        next.push(part);
+      }
+    }
+    if (bytes > maxBytes) return `takes more than ${maxBytes / 1024} KiB`;
+    level = next;
+  }
+  return undefined;
+}
