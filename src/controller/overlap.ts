@@ -27,7 +27,7 @@ export function findOverlap(policy: Policy, others: Policy[]): Overlap | undefin
 /** The same for all policies of a namespace on one database Secret; the policy need not be valid. */
 export function secretKey({ metadata, spec }: StoredPolicy): string {
   const name = (spec as { database?: { secretRef?: { name?: unknown } } } | undefined)?.database?.secretRef?.name;
-  return keyOf({ namespace: metadata.namespace, name: String(name) });
+  return keyOf({ namespace: metadata.namespace, name: typeof name === 'string' ? name : '' });
 }
 
 /** Whether two policies use the same tables, as far as their specs tell. */

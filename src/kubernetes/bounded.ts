@@ -20,20 +20,30 @@ const bytesPerValue = 32;
  */
 export function bounded<T extends KubernetesObject>(object: T, kept?: Kept): T {
   const { metadata } = object;
-  if (kept) dropUnseen(metadata, kept);
-  const omitted = [...omitParts(object as object, ''), ...omitParts(metadata, 'metadata.')];
+  const omitted = [
+    ...boundManagedFields(metadata, kept),
+    ...omitParts(object as object, ''),
+    ...omitParts(metadata, 'metadata.'),
+  ];
+  if (kept && metadata.annotations) {
+    const entries = Object.entries(metadata.annotations).filter(([key]) => kept.annotation(key));
+    metadata.annotations = Object.fromEntries(entries);
+  }
   if (omitted.length > 0) object.omitted = Object.fromEntries(omitted);
   return object;
 }
 
-function dropUnseen(metadata: KubernetesObject['metadata'], { manager, annotation }: Kept): void {
-  if (metadata.annotations) {
-    const entries = Object.entries(metadata.annotations).filter(([key]) => annotation(key));
-    metadata.annotations = Object.fromEntries(entries);
+/** Entry by entry: one of another manager's must not hide those that are looked at. It is named even where it is not kept. */
+function boundManagedFields(metadata: KubernetesObject['metadata'], kept: Kept | undefined): [string, string][] {
+  const reasons: string[] = [];
+  if (Array.isArray(metadata.managedFields)) {
+    metadata.managedFields = metadata.managedFields.filter((entry) => {
+      const why = excess(entry);
+      if (why) reasons.push(why);
+      return !why && (!kept || (entry.operation === 'Apply' && kept.manager(entry.manager ?? '')));
+    });
   }
-  metadata.managedFields &&= metadata.managedFields.filter(
-    (entry) => entry.operation === 'Apply' && manager(entry.manager ?? ''),
-  );
+  return reasons.slice(0, 1).map((why) => ['metadata.managedFields', why]);
 }
 
 function omitParts(parts: object, prefix: string): [string, string][] {

@@ -14,7 +14,7 @@ let pulse: NodeJS.Timeout;
 beforeEach(async () => {
   server = new ScriptedApiServer();
   // 9,900 is about what an API server takes; a proxy, or one of another kind, may let more pass.
-  server.substitutes.set('9,900 deep', '{"a":'.repeat(9_900) + '1' + '}'.repeat(9_900));
+  server.substitutes.set('9,900 deep', `${'{"a":'.repeat(9_900)}1${'}'.repeat(9_900)}`);
   server.substitutes.set('100,000 deep', '['.repeat(100_000) + ']'.repeat(100_000));
   await server.start();
   stop = new AbortController();
