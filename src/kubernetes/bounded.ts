@@ -59,21 +59,24 @@ function omitParts(parts: object, prefix: string): [string, string][] {
 /** What is too much of a value; level by level, since it may be deeper than the stack. */
 function excess(value: unknown): string | undefined {
   let bytes = 0;
-  let level = [value];
-  for (let depth = 0; level.length > 0; depth += 1) {
+  const add = (part: unknown, to: object[]) => {
+    bytes += bytesPerValue;
+    if (typeof part === 'string') bytes += part.length;
+    else if (typeof part === 'object' && part !== null) to.push(part);
+  };
+  let level: object[] = [];
+  add(value, level);
+  for (let depth = 1; level.length > 0; depth += 1) {
     if (depth > maxDepth) return `is nested more than ${maxDepth} deep`;
-    const next: unknown[] = [];
+    const next: object[] = [];
     for (const each of level) {
-      bytes += bytesPerValue;
-      if (typeof each === 'string') bytes += each.length;
-      if (typeof each !== 'object' || each === null) continue;
-      for (const [name, part] of Object.entries(each)) {
+      for (const name of Object.keys(each)) {
         if (!Array.isArray(each)) bytes += name.length;
-        next.push(part);
+        add((each as Record<string, unknown>)[name], next);
       }
     }
     if (bytes > maxBytes) return `takes more than ${maxBytes / 1024} KiB`;
     level = next;
   }
-  return undefined;
+  return bytes > maxBytes ? `takes more than ${maxBytes / 1024} KiB` : undefined;
 }

@@ -1,5 +1,6 @@
 import { expect, it } from 'vitest';
 import { parsePolicy, parseStatus, type StoredPolicy } from '../../../src/controller/objects.ts';
+import { secretKey } from '../../../src/controller/overlap.ts';
 import { runOf } from '../../support/controller-objects.ts';
 import { policyManifest } from '../../support/policies.ts';
 
@@ -34,4 +35,16 @@ it('a spec that could not even be read is refused for that', () => {
   expect(parsePolicy({ ...manifest, omitted: { spec: 'is nested more than 64 deep' } })).toEqual({
     problem: 'the spec is nested more than 64 deep: make it smaller',
   });
+});
+
+it.each([
+  ['an object where a name belongs, which is no text either', '{"database":{"secretRef":{"name":{"toString":1}}}}'],
+  ['a number beyond all numbers', '{"guard":{"maxRowsPerRun":1e400}}'],
+  ['fields with the names of JavaScript’s own', '{"__proto__":{"schedule":"x"},"constructor":{"prototype":{}}}'],
+  ['half a character', '{"database":{"secretRef":{"name":"\\ud800"}}}'],
+  ['no object', '[null]'],
+])('%s is told, and thrown by nobody', (_, json) => {
+  const stored = { ...policyManifest('x', 'y'), spec: JSON.parse(json) };
+  expect(parsePolicy(stored)).toHaveProperty('problem');
+  expect(secretKey(stored)).toMatch(/^x\//);
 });
