@@ -38,7 +38,7 @@ export async function runManager(options: ManagerOptions): Promise<void> {
     signal.addEventListener('abort', () => resolve(), { once: true });
   });
   await Promise.race([filled(informers), stopped]);
-  if (!signal.aborted) log.info({ kinds: [...new Set(informers.map(({ kind }) => kind))] }, 'caches are filled');
+  if (!signal.aborted) log.info({ kinds: informers.map(({ kind }) => kind) }, 'caches are filled');
   if (!elected || (await elected())) {
     if (!signal.aborted) log.info({}, 'starting to reconcile');
     await queue.run(reconcile, { concurrency, signal });
