@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { affinitySchema } from './affinity.ts';
 
 /** A map of at most `max` entries, checked by the API server and by the program alike. */
 function map<T extends z.ZodType>(value: T, { key, max }: { key: number; max: number }) {
@@ -62,18 +63,14 @@ export const runnerSchema = z.strictObject({
     .describe('CPU and memory of the runner.'),
   nodeSelector: labelLike.optional().describe('Labels that a node must have.'),
   tolerations: z.array(tolerationSchema).max(32).optional().describe('Taints that the Pods tolerate.'),
-  affinity: z
-    .looseObject({})
-    // CEL cannot measure what the schema does not describe: only the controller can say so, as Stalled.
+  affinity: affinitySchema
+    // What all of it may have together no schema can say: only the controller does, as Stalled.
     .refine(
       (affinity) => JSON.stringify(affinity).length <= maxAffinityLength,
       `must be at most ${maxAffinityLength} characters of JSON`,
     )
-    .meta({ 'x-kubernetes-preserve-unknown-fields': true })
     .optional()
-    .describe(
-      'Affinity of the Pods, as in a Pod; checked by the API server when the CronJob is made. At most 16384 characters of JSON.',
-    ),
+    .describe('Affinity of the Pods, as in a Pod. At most 16384 characters of JSON.'),
   priorityClassName: z.string().max(253).optional().describe('Priority class of the Pods.'),
   imagePullSecrets: z
     .array(z.strictObject({ name: z.string().min(1).max(253) }))

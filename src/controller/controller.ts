@@ -1,5 +1,6 @@
 import { hostname } from 'node:os';
-import { policyLabel } from '../api/policy.ts';
+import { group, policyLabel, runFieldManager, statisticsFieldManager } from '../api/policy.ts';
+import type { Kept } from '../kubernetes/bounded.ts';
 import { Client } from '../kubernetes/client.ts';
 import type { Connection } from '../kubernetes/connection.ts';
 import { EventRecorder } from '../kubernetes/events.ts';
@@ -13,10 +14,12 @@ import { RateLimiter } from '../kubernetes/rate-limiter.ts';
 import { RuntimeMetrics } from '../kubernetes/runtime-metrics.ts';
 import { type KubernetesObject, keyOf, type Resource } from '../kubernetes/types.ts';
 import { WorkQueue } from '../kubernetes/work-queue.ts';
+import { readiness, unavailable, unhealthy } from './health.ts';
 import { Leadership } from './leadership.ts';
 import { resources, type StoredPolicy } from './objects.ts';
 import { overlapKeys } from './overlap.ts';
 import { OwnWrites } from './own-writes.ts';
+import { fieldManager } from './place.ts';
 import type { RunnerImage } from './pod.ts';
 import { policyMetricsText } from './policy-metrics.ts';
 import { policyKey, Reconciler } from './reconcile.ts';
@@ -29,10 +32,12 @@ const requestsPerSecond = 500;
 const requestBurst = 1_000;
 /** How long requests under way may go on after a stop: with all else, the controller is out within 10 s. */
 const stopGraceMs = 5_000;
-/** A watch says something every minute, be it a bookmark or a failure; a first list of many pages may take longer. */
-const silentWatchMs = 900_000;
-/** No request of a reconcile lasts longer than 30 s. */
-const stuckReconcileMs = 600_000;
+
+/** Of metadata the controller reads its own annotations, and what it and the runs have applied. */
+const kept: Kept = {
+  annotation: (key) => key.startsWith(`${group}/`),
+  manager: (name) => name === fieldManager || name === statisticsFieldManager || name.startsWith(runFieldManager('')),
+};
 
 export interface ControllerOptions extends RunnerImage {
   connection: Connection;
@@ -67,10 +72,12 @@ export async function runController(options: ControllerOptions): Promise<void> {
     depth: () => queue.depth,
     leading: () => leadership.leading,
     watches: () => informers,
+    unavailable: () => unavailable(informers),
   });
   const queue = new WorkQueue(log, undefined, metrics);
   const client = new Client(connection, {
     signal: AbortSignal.any([abortedLater(signal, stopGraceMs), leadership.lost]),
+    kept,
     limiter: new RateLimiter(requestsPerSecond, requestBurst),
     onWrite: metrics.wrote,
   });
@@ -85,7 +92,10 @@ export async function runController(options: ControllerOptions): Promise<void> {
     const reconciler = new Reconciler({
       client,
       caches,
-      complete: () => informers.every(({ hasSynced }) => hasSynced),
+      complete: (namespace) =>
+        informers
+          .filter((informer) => [namespace, undefined].includes(informer.namespace))
+          .every(({ hasSynced }) => hasSynced),
       ownWrites,
       events,
       runner: { image, imagePullPolicy },
@@ -116,13 +126,8 @@ async function startMonitoring(
   if (port === undefined) return undefined;
   return startMonitoringServer(port, {
     metrics,
-    unhealthy: () => [
-      ...informers
-        .filter(({ silentMs }) => silentMs > silentWatchMs)
-        .map(({ kind }) => `the watch of ${kind} is stalled`),
-      ...(queue.longestRunningMs > stuckReconcileMs ? ['a reconciliation is stuck'] : []),
-    ],
-    notReady: () => informers.filter(({ hasSynced }) => !hasSynced).map(({ kind }) => `no list of ${kind}`),
+    unhealthy: () => unhealthy(informers, queue.longestRunningMs),
+    readiness: () => readiness(informers),
   });
 }
 

@@ -63,8 +63,18 @@ export interface Policy {
   applied?: Applied | undefined;
 }
 
+/** A run gets its part of the spec as one environment variable of its Pod, which the Linux kernel limits to 128 KiB. */
+const maxSpecBytes = 100 * 1024;
+
 /** Checks a stored policy; `problem` says which field is wrong and why. */
 export function parsePolicy(stored: StoredPolicy): { policy: Policy } | { problem: string } {
+  if (stored.omitted?.spec) return { problem: `the spec ${stored.omitted.spec}: make it smaller` };
+  const bytes = Buffer.byteLength(JSON.stringify(stored.spec ?? {}));
+  if (bytes > maxSpecBytes) {
+    return {
+      problem: `the spec has ${bytes} bytes of JSON, and may have ${maxSpecBytes}: a run gets it as one environment variable, which the kernel limits to 128 KiB`,
+    };
+  }
   const { data: spec, error } = specSchema.safeParse(stored.spec);
   if (error) return { problem: explain(error, stored.spec) };
   const { namespace, name, uid, generation, creationTimestamp } = stored.metadata;

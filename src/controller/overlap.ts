@@ -36,7 +36,8 @@ export function findOverlap(rival: Rival, others: Rival[]): Overlap | undefined 
 /** What the policies that may overlap have in common: the Secret of their namespace, or the database of their runs. The policy need not be valid. */
 export function overlapKeys(stored: StoredPolicy): string[] {
   const fingerprint = databaseOf(stored)?.fingerprint;
-  const secret = keyOf({ namespace: stored.metadata.namespace, name: String(namedDatabase(stored)?.secret) });
+  const named = namedDatabase(stored)?.secret;
+  const secret = keyOf({ namespace: stored.metadata.namespace, name: typeof named === 'string' ? named : '' });
   return [secret, ...(fingerprint === undefined ? [] : [`fingerprint ${fingerprint}`])];
 }
 

@@ -32,7 +32,7 @@ import { Refusals } from './refusals.ts';
 import { eventsOf, forgetJobs, reportForRuns } from './report.ts';
 import { ageOf, podGraceMs, requeueAfterMs } from './requeue.ts';
 import { handleRequest } from './run-now.ts';
-import { writeStatus } from './status-writes.ts';
+import { clearStatus, writeStatus } from './status-writes.ts';
 
 /** What the controller watches: the policies, indexed by `overlapKeys`, and what carries our label, Jobs and Pods and CronJobs indexed by `policyKey`. */
 interface Caches {
@@ -48,8 +48,8 @@ interface Caches {
 interface ReconcilerOptions {
   client: Client;
   caches: Caches;
-  /** Whether the caches hold all there is; not while a kind that was missing is listed anew. */
-  complete: () => boolean;
+  /** Whether the caches hold all there is of a namespace; not while a kind that was missing is listed anew. */
+  complete: (namespace: string) => boolean;
   ownWrites: OwnWrites;
   events: Pick<EventRecorder, 'record'>;
   runner: RunnerImage;
@@ -83,8 +83,13 @@ export class Reconciler {
     const cached = caches.policies.get(refOf(key));
     // The owner references clean up behind a policy.
     if (!cached || isOrphaning(cached)) return undefined;
-    if (!this.#options.complete()) return { requeueAfterMs: incompleteMs };
+    if (!this.#options.complete(cached.metadata.namespace!)) return { requeueAfterMs: incompleteMs };
     const before = this.#ownWrites.newest(cached);
+    if (before.omitted?.status) {
+      this.#options.log.warn({ policy: key, omitted: before.omitted }, 'the status cannot be read, and is removed');
+      this.#recorded(before, await clearStatus(client, before));
+      return { requeueAfterMs: 0 };
+    }
     let stored = before;
     const statusBefore = parseStatus(stored);
     const parsed = parsePolicy(stored);

@@ -1,11 +1,12 @@
 import { ApiError, errorFromStatus, noAnswer } from './api-error.ts';
+import { bounded, type Kept } from './bounded.ts';
 import type { Connection } from './connection.ts';
 import { Http, type HttpRequest } from './http.ts';
 import type { RateLimiter } from './rate-limiter.ts';
 import type { KubernetesObject, ObjectRef, Resource } from './types.ts';
 
 export interface RequestOptions {
-  /** For the whole request; 30 s by default. */
+  /** For the whole request, of a list for its longest silence; 30 s by default. */
   timeoutMs?: number;
   signal?: AbortSignal;
 }
@@ -41,6 +42,8 @@ export type ApplyConfiguration<T> = DeepPartial<Omit<T, 'metadata'>> & {
 export interface ClientOptions {
   /** Aborts the requests that bring none of their own. */
   signal?: AbortSignal;
+  /** What of their metadata is kept of all objects that are read; everything without it. */
+  kept?: Kept;
   /** Every request but a watch waits for its turn. */
   limiter?: RateLimiter;
   /** Told of each answer to a write: 200 for all that succeed, else the HTTP status, 0 where there was no answer. */
@@ -55,7 +58,7 @@ const pageSize = 500;
 
 /**
  * A thin client on the API server's own JSON: nothing is converted, timestamps stay strings. Every failure is an
- * `ApiError`; no request lasts longer than its time-out.
+ * `ApiError`; no request lasts longer than its time-out. Of every object that it returns the parts are bounded: see `bounded`.
  */
 export class Client {
   readonly #http: Http;
@@ -93,19 +96,20 @@ export class Client {
   ): AsyncGenerator<ObjectList<T>, void> {
     const path = pathOf(resource, selection);
     const { labelSelector, fieldSelector } = selection;
+    const { timeoutMs: idleMs = defaultTimeoutMs, signal = this.#options.signal } = options ?? {};
     let next: string | undefined;
     do {
       const query = { labelSelector, fieldSelector, limit: String(pageSize), continue: next };
-      const page = (await this.#json({ method: 'GET', path, query }, options)) as {
-        metadata?: { resourceVersion?: string; continue?: string };
-        items?: T[] | null;
-      } | null;
+      const items: T[] = [];
+      await this.#options.limiter?.turn(signal);
+      const page = (await this.#http.list({ method: 'GET', path, query }, { idleMs, signal }, (item) => {
+        // The items of a list carry neither apiVersion nor kind; those of a watch do.
+        items.push(this.#bounded({ ...identify(resource), ...(item as T) }));
+      })) as { metadata?: { resourceVersion?: string; continue?: string }; items?: unknown } | null;
       const resourceVersion = page?.metadata?.resourceVersion;
       if (!resourceVersion || page?.items === undefined) {
         throw noAnswer('InvalidResponse', `GET ${path}: the answer is not a list`);
       }
-      // The items of a list carry neither apiVersion nor kind; those of a watch do.
-      const items = (page.items ?? []).map((item) => ({ ...identify(resource), ...item }));
       yield { items, resourceVersion };
       next = page.metadata?.continue;
     } while (next);
@@ -137,7 +141,8 @@ export class Client {
       if (!/^(ADDED|MODIFIED|DELETED|BOOKMARK)$/.test(type ?? '') || !object?.metadata?.resourceVersion) {
         throw noAnswer('InvalidResponse', `GET ${path}: not a watch event`);
       }
-      yield line as WatchEvent<T>;
+      const event = line as WatchEvent<T>;
+      yield event.type === 'BOOKMARK' ? event : { ...event, object: this.#bounded(event.object) };
       if (Date.now() >= end) return;
     }
   }
@@ -204,7 +209,12 @@ export class Client {
   }
 
   async #object<T>(request: HttpRequest, options?: RequestOptions): Promise<T> {
-    return (await this.#json(request, options)) as T;
+    return this.#bounded((await this.#json(request, options)) as T & KubernetesObject);
+  }
+
+  /** What has no metadata is no object: an answer to a delete, or a defect that is its reader's to tell. */
+  #bounded<T extends KubernetesObject>(object: T): T {
+    return object?.metadata ? bounded(object, this.#options.kept) : object;
   }
 
   async #write<T>(

@@ -42,6 +42,8 @@ const longestMissingWaitMs = 5_000;
 export class Informer<T extends KubernetesObject> {
   /** Resolves once the first list is in the cache and the handler was told of it; never rejects. */
   readonly synced: Promise<void>;
+  /** Resolves once the first list has come or has failed; never rejects. */
+  readonly tried: Promise<void>;
   /** Whether the cache holds what a list gave: not before the first one, nor while the kind is missing. */
   hasSynced = false;
   readonly #options: InformerOptions<T>;
@@ -50,6 +52,7 @@ export class Informer<T extends KubernetesObject> {
   readonly #backoff: Backoff;
   readonly #cache: Cache<T>;
   readonly #markSynced: () => void;
+  readonly #markTried: () => void;
   /** The one last put into the cache as something new. */
   #newest: T | undefined;
   /** Where the watch goes on; undefined when a list is needed. */
@@ -57,7 +60,9 @@ export class Informer<T extends KubernetesObject> {
   #relistDue = 0;
   #kindIsMissing = false;
   #failures = 0;
+  #lastStatus: number | undefined;
   #lastProgress = performance.now();
+  #lastSuccess = performance.now();
 
   constructor(options: InformerOptions<T>) {
     this.#options = options;
@@ -65,14 +70,28 @@ export class Informer<T extends KubernetesObject> {
     this.#idleMs = options.idleMs ?? 120_000;
     this.#backoff = options.backoff ?? { baseMs: 500, maxMs: 30_000 };
     this.#cache = new Cache(options.indexBy);
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.synced = promise;
-    this.#markSynced = resolve;
+    ({ promise: this.synced, resolve: this.#markSynced } = Promise.withResolvers<void>());
+    ({ promise: this.tried, resolve: this.#markTried } = Promise.withResolvers<void>());
   }
 
   /** How long nothing has happened, not even a failure, in milliseconds: more than a few minutes are a defect. */
   get silentMs(): number {
     return performance.now() - this.#lastProgress;
+  }
+
+  /** How long it is since a list came or a watch said something, in milliseconds; since the start where none ever did. */
+  get sinceSuccessMs(): number {
+    return performance.now() - this.#lastSuccess;
+  }
+
+  /** The HTTP status of the newest failure, 0 where there was no answer; undefined after a success. */
+  get failedWith(): number | undefined {
+    return this.#lastStatus;
+  }
+
+  /** How many objects have parts that were omitted. */
+  get omitted(): number {
+    return this.#cache.list().filter((object) => object.omitted).length;
   }
 
   /** Failures in a row, since the last sign of life of a watch. */
@@ -82,6 +101,11 @@ export class Informer<T extends KubernetesObject> {
 
   get kind(): string {
     return this.#options.resource.kind;
+  }
+
+  /** Undefined where it watches all namespaces. */
+  get namespace(): string | undefined {
+    return this.#options.namespace;
   }
 
   /** The object as last seen. Objects are shared: never change one. */
@@ -118,10 +142,7 @@ export class Informer<T extends KubernetesObject> {
     try {
       // Page by page: with all of them beside the cache, each relist would take its memory twice.
       for await (const { items, resourceVersion } of client.pages(resource, this.#options, { signal })) {
-        for (const item of items) {
-          listed.add(keyOf(item.metadata));
-          this.#set(item);
-        }
+        for (const item of items) if (this.#set(item)) listed.add(keyOf(item.metadata));
         version = resourceVersion;
       }
     } catch (error) {
@@ -135,7 +156,14 @@ export class Informer<T extends KubernetesObject> {
     // Spread over a tenth, so that informers started together do not list together for ever.
     this.#relistDue = Date.now() + this.#relistMs * (0.9 + 0.1 * Math.random());
     this.hasSynced = true;
+    this.#succeeded();
     this.#markSynced();
+    this.#markTried();
+  }
+
+  #succeeded(): void {
+    this.#lastSuccess = performance.now();
+    this.#lastStatus = undefined;
   }
 
   /** Objects that went with their kind, unseen, must not be worked on: the garbage collector takes away what is made for them. */
@@ -164,18 +192,23 @@ export class Informer<T extends KubernetesObject> {
     try {
       for await (const event of client.watch(resource, selection, signal)) {
         this.#receive(event);
+        this.#succeeded();
         this.#failures = 0;
         events += 1;
       }
     } catch (error) {
       // Proxies cut what is quiet for less than the minute between two bookmarks.
       const cut = error instanceof ApiError && error.reason === 'ConnectionLost';
-      if (cut && Date.now() - opened >= wellMs) this.#failures = 0;
+      if (cut && Date.now() - opened >= wellMs) {
+        this.#succeeded();
+        this.#failures = 0;
+      }
       throw error;
     }
     if (events === 0 && Date.now() - opened < Math.min(1000, durationMs)) {
       throw new Error('the watch ended as soon as it began');
     }
+    this.#succeeded();
     this.#failures = 0;
   }
 
@@ -186,10 +219,28 @@ export class Informer<T extends KubernetesObject> {
     else if (event.type !== 'BOOKMARK') this.#set(event.object);
   }
 
-  /** Puts an object into the cache; what it has in common with its former self, or the newest of its kind, is in memory once. */
-  #set(object: T): void {
+  /** Puts an object into the cache, and says whether it could: one that cannot be must not keep all others from being seen. */
+  #set(object: T): boolean {
+    try {
+      this.#keep(object);
+      return true;
+    } catch (err) {
+      const { name, namespace } = object?.metadata ?? {};
+      this.#options.log.error({ kind: this.kind, namespace, name, err }, 'an object cannot be kept and is passed over');
+      return false;
+    }
+  }
+
+  /** What an object has in common with its former self, or the newest of its kind, is in memory once. */
+  #keep(object: T): void {
+    if (!object.metadata.name) throw new Error('it has no name');
     const old = this.#cache.get(object.metadata);
     let current = share(old, object);
+    if (current.omitted && current.omitted !== old?.omitted) {
+      const { name, namespace } = current.metadata;
+      const { omitted } = current;
+      this.#options.log.warn({ kind: this.kind, namespace, name, omitted }, 'parts of an object are not kept');
+    }
     if (current !== old) current = this.#newest = share(this.#newest, current);
     this.#tell(this.#cache.set(current), current);
   }
@@ -212,13 +263,16 @@ export class Informer<T extends KubernetesObject> {
     const connectionLost = status === 0 && reason !== 'InvalidResponse';
     if (!connectionLost) this.#resourceVersion = undefined;
     this.#failures += 1;
+    this.#lastStatus = status;
+    this.#markTried();
     // A watch too old to go on is an everyday thing: the first is answered at once.
     const expired = status === 410 && this.#failures === 1;
     const { baseMs, maxMs } = this.#backoff;
     const longestMs = this.#kindIsMissing ? Math.min(maxMs, longestMissingWaitMs) : maxMs;
     const backingOffMs = jitter(backoffMs(this.#failures, { baseMs, maxMs: longestMs }));
     const waitMs = expired ? 0 : Math.max(backingOffMs, Math.min(retryAfterSeconds, 60) * 1000);
-    const details = { kind: this.kind, status, reason, error: String(error), failures: this.#failures, waitMs };
+    const { kind, namespace } = this;
+    const details = { kind, namespace, status, reason, error: String(error), failures: this.#failures, waitMs };
     // One lost connection is an everyday thing too, when an API server restarts; of a missing kind the list has words of its own.
     if (this.#failures > 1 && status !== 404) log.warn(details, 'list and watch failed, will be retried');
     else log.debug(details, 'list and watch interrupted');

@@ -16,7 +16,13 @@ export class RuntimeMetrics implements QueueObserver {
   readonly #restarts: Counter<'kind'>;
 
   /** `state` is asked at each scrape. */
-  constructor(state: { depth(): number; leading(): boolean; watches(): { kind: string; failures: number }[] }) {
+  constructor(state: {
+    depth(): number;
+    leading(): boolean;
+    watches(): { kind: string; namespace?: string; failures: number; omitted: number }[];
+    /** The namespaces that cannot be worked in. */
+    unavailable(): Map<string | undefined, unknown>;
+  }) {
     const registers = [this.registry];
     collectDefaultMetrics({ register: this.registry });
     this.#reconciles = new Counter({
@@ -60,6 +66,29 @@ export class RuntimeMetrics implements QueueObserver {
         const worst = new Map<string, number>();
         for (const { kind, failures } of state.watches()) worst.set(kind, Math.max(failures, worst.get(kind) ?? 0));
         for (const [kind, failures] of worst) this.set({ kind }, failures);
+      },
+    });
+    new Gauge({
+      name: `${prefix}_oversized_objects`,
+      help: 'Objects of a kind of which a part is too large or nested too deep to be read.',
+      labelNames: ['kind'],
+      registers,
+      collect() {
+        const sum = new Map<string, number>();
+        for (const { kind, omitted } of state.watches()) sum.set(kind, omitted + (sum.get(kind) ?? 0));
+        for (const [kind, omitted] of sum) this.set({ kind }, omitted);
+      },
+    });
+    new Gauge({
+      name: `${prefix}_namespace_available`,
+      help: '1 if the policies of this namespace of controller.namespaces can be read and worked on.',
+      labelNames: ['namespace'],
+      registers,
+      collect() {
+        const unavailable = state.unavailable();
+        for (const { namespace } of state.watches()) {
+          if (namespace !== undefined) this.set({ namespace }, unavailable.has(namespace) ? 0 : 1);
+        }
       },
     });
     new Gauge({

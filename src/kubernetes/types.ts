@@ -47,6 +47,8 @@ export interface KubernetesObject {
   apiVersion: string;
   kind: string;
   metadata: ObjectMeta;
+  /** Parts of the object that were too deep or too large to be read, and why; the client's own, no API server knows it. */
+  omitted?: Record<string, string>;
 }
 
 /** A built-in type of client-node as this folder's client returns it: `Live<V1CronJob>`. */

@@ -38,7 +38,7 @@ describe('a policy that becomes Stalled runs nothing until it is repaired', () =
 
   it.each([
     ['InvalidSchedule', { timeZone: 'Mars/Olympus' }],
-    ['InvalidRunner', { runner: { affinity: { closeTo: 'me' } } }],
+    ['InvalidRunner', { runner: { resources: { limits: { cpu: '1' }, requests: { cpu: '2' } } } }],
   ])('by its %s; the values in force are still shown', async (reason, broken) => {
     await policies.apply('smartem', { jobs, preset: 'ScientificCompliance', ...broken });
     const stalled = await policies.settled('smartem', 'Stalled', 'True');

@@ -11,6 +11,11 @@ const policies = useController(cluster);
 
 const database = { secretRef: { name: 'db' } };
 const many = (count: number) => Array.from({ length: count }, (_, index) => String(index));
+const required = 'requiredDuringSchedulingIgnoredDuringExecution';
+const longTerm = { topologyKey: 'zone', namespaces: many(64).map((name) => name.padEnd(63, 'x')) };
+const nodeTerms = (nodeSelectorTerms: unknown) => ({
+  runner: { affinity: { nodeAffinity: { [required]: { nodeSelectorTerms } } } },
+});
 const job = (fields: object) => ({ jobs: [{ name: 'a', ...fields }] });
 
 /** What is wrong, the fields of the spec that make it so, and what kubectl has to say. */
@@ -102,6 +107,17 @@ const refused: [string, Record<string, unknown>, RegExp][] = [
     /runner\.labels/,
   ],
   ['a quantity that is none', { runner: { resources: { limits: { memory: 'lots' } } } }, /limits\.memory/],
+  [
+    'an affinity that is none',
+    { runner: { affinity: { closeTo: 'me' } } },
+    /unknown field "spec\.runner\.affinity\.closeTo"/,
+  ],
+  [
+    'an operator of an affinity that is none',
+    nodeTerms([{ matchExpressions: [{ key: 'a', operator: '=' }] }]),
+    /operator/,
+  ],
+  ['an affinity with too many terms', nodeTerms(many(17).map(() => ({}))), /nodeSelectorTerms/],
   ['a toleration that is none', { runner: { tolerations: [{ effect: 'Never' }] } }, /tolerations\[0\]\.effect/],
 ];
 
@@ -139,13 +155,13 @@ const stalled: [string, Record<string, unknown>, { reason: string; message: RegE
     { reason: 'InvalidRunner', message: /requests/ },
   ],
   [
-    'an affinity that is none',
-    { runner: { affinity: { closeTo: 'me' } } },
+    'an affinity that no Pod may have',
+    { runner: { affinity: { podAffinity: { [required]: [{ topologyKey: 'a b' }] } } } },
     { reason: 'InvalidRunner', message: /affinity/ },
   ],
   [
     'an affinity that is too long',
-    { runner: { affinity: { nodeAffinity: { text: 'x'.repeat(16_384) } } } },
+    { runner: { affinity: { podAffinity: { [required]: Array.from({ length: 16 }, () => longTerm) } } } },
     { reason: 'InvalidSpec', message: /runner\.affinity: must be at most 16384 characters of JSON/ },
   ],
 ];
@@ -215,6 +231,39 @@ const accepted: Record<string, unknown>[] = [
       resources: { limits: { cpu: 1, memory: '1Gi' } },
       tolerations: [{ operator: 'Exists' }],
       affinity: { nodeAffinity: {} },
+    },
+  },
+  {
+    runner: {
+      affinity: {
+        nodeAffinity: {
+          [required]: {
+            nodeSelectorTerms: [{ matchFields: [{ key: 'metadata.name', operator: 'In', values: ['n'] }] }],
+          },
+          preferredDuringSchedulingIgnoredDuringExecution: [
+            {
+              weight: 1,
+              preference: { matchExpressions: [{ key: 'example.io/disk', operator: 'Gt', values: ['5'] }] },
+            },
+          ],
+        },
+        podAffinity: { [required]: [{ labelSelector: { matchLabels: { app: 'db' } }, topologyKey: 'zone' }] },
+        podAntiAffinity: {
+          preferredDuringSchedulingIgnoredDuringExecution: [
+            {
+              weight: 100,
+              podAffinityTerm: {
+                labelSelector: { matchExpressions: [{ key: 'app', operator: 'Exists' }] },
+                namespaceSelector: {},
+                namespaces: ['a'],
+                topologyKey: 'kubernetes.io/hostname',
+                matchLabelKeys: ['tier'],
+                mismatchLabelKeys: ['team'],
+              },
+            },
+          ],
+        },
+      },
     },
   },
   {

@@ -23,6 +23,8 @@ type Kind = 'list' | 'watch' | 'other';
  */
 export class ScriptedApiServer {
   readonly objects = new Map<string, Thing>();
+  /** JSON that takes the place of a string in all that is sent: what is too deep to be made of an object here. */
+  readonly substitutes = new Map<string, string>();
   readonly requests: { kind: Kind; method: string; url: URL; headers: IncomingMessage['headers']; body: string }[] = [];
   readonly #scripts: Record<Kind, Answer[]> = { list: [], watch: [], other: [] };
   #history: { resourceVersion: number; line: string }[] = [];
@@ -67,13 +69,15 @@ export class ScriptedApiServer {
     this.#scripts[kind].push(...answers);
   }
 
-  /** Creates or changes `namespace/name`; `silently` tells no watch of it, as if the event got lost. */
-  put(key: string, value: string, { silently = false } = {}): void {
+  /** Creates or changes `namespace/name`, with `more` fields; `silently` tells no watch of it, as if the event got lost. */
+  put(key: string, value: string, { silently = false, more = {} }: { silently?: boolean; more?: object } = {}): void {
     const [namespace = '', name = ''] = key.split('/');
     const type = this.objects.has(key) ? 'MODIFIED' : 'ADDED';
     const resourceVersion = String(++this.#resourceVersion);
-    const metadata = { namespace, name, uid: `uid-${key}`, resourceVersion, creationTimestamp: '2026-11-23T03:17:00Z' };
-    const object = { apiVersion: things.apiVersion, kind: things.kind, metadata, value };
+    const { metadata: extra, ...fields } = more as { metadata?: object };
+    const created = { uid: `uid-${key}`, creationTimestamp: '2026-11-23T03:17:00Z' };
+    const metadata = { namespace, name, resourceVersion, ...created, ...extra };
+    const object = { apiVersion: things.apiVersion, kind: things.kind, metadata, value, ...fields };
     this.objects.set(key, object);
     if (!silently) this.#publish(type, object);
   }
@@ -122,8 +126,14 @@ export class ScriptedApiServer {
     });
   }
 
+  #text(value: object): string {
+    let text = JSON.stringify(value);
+    for (const [string, json] of this.substitutes) text = text.replaceAll(JSON.stringify(string), json);
+    return text;
+  }
+
   #publish(type: string, object: object): void {
-    const line = `${JSON.stringify({ type, object })}\n`;
+    const line = `${this.#text({ type, object })}\n`;
     this.#history.push({ resourceVersion: this.#resourceVersion, line });
     for (const response of this.#watches) if (!response.writableEnded) response.write(line);
   }
@@ -137,7 +147,7 @@ export class ScriptedApiServer {
     const more = start + limit < all.length ? String(start + limit) : undefined;
     const metadata = { resourceVersion: String(this.#resourceVersion), continue: more };
     response.setHeader('content-type', 'application/json');
-    response.end(JSON.stringify({ kind: 'ThingList', apiVersion: things.apiVersion, metadata, items }));
+    response.end(this.#text({ kind: 'ThingList', apiVersion: things.apiVersion, metadata, items }));
   }
 
   #watch(url: URL, response: ServerResponse): void {

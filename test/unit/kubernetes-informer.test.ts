@@ -272,6 +272,24 @@ describe('informer', () => {
     expect(informer.failures).toBe(0);
   });
 
+  it('takes no failure for a success: how long a kind could not be read goes on while its lists fail', async () => {
+    const { informer } = start({ relistMs: 50 });
+    await watching();
+    server.bookmark();
+    await vi.waitFor(() => expect(informer.failedWith).toBeUndefined(), soon);
+    server.next('list', ...Array.from({ length: 100 }, () => refusal(500, 'InternalError', 'broken')));
+    const pulse = setInterval(() => server.bookmark(), 10);
+    try {
+      await vi.waitFor(() => expect(informer.failures).toBeGreaterThan(5), soon);
+    } finally {
+      clearInterval(pulse);
+    }
+    expect(informer.failedWith).toBe(500);
+    // Each failure is a sign of life, and none is a success.
+    await vi.waitFor(() => expect(informer.sinceSuccessMs).toBeGreaterThan(300), soon);
+    expect(informer.silentMs).toBeLessThan(informer.sinceSuccessMs);
+  });
+
   const unknownKind: Answer = (_, response) => response.writeHead(404).end('404 page not found\n');
 
   it('forgets its objects when the API server does not know the kind any more, and finds those there are when it does', async () => {

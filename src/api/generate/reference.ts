@@ -14,6 +14,9 @@ interface Property {
   maximum?: number;
 }
 
+/** Kubernetes' own documentation has its fields. */
+const asInPod = 'runner.affinity';
+
 /** One table row per field, parents before children. */
 function rows(property: Property, path: string, required: boolean): string[] {
   const bounds =
@@ -29,7 +32,7 @@ function rows(property: Property, path: string, required: boolean): string[] {
       : `\`${String(property.default)}\``;
   const text = `${property.description ?? ''}${values}${bounds}`.replaceAll('|', '\\|').trim();
   const own = path === '' ? [] : [`| \`${path}\` | ${property.type ?? ''} | ${fallback} | ${text} |`];
-  const children = property.properties ?? property.items?.properties ?? {};
+  const children = path === asInPod ? {} : (property.properties ?? property.items?.properties ?? {});
   const prefix = path === '' ? '' : property.items ? `${path}[].` : `${path}.`;
   const needed = property.required ?? property.items?.required ?? [];
   return [

@@ -146,6 +146,11 @@ test.each([
 ])('the time zone %s may be a name', (zone) => {
   expect(problems('spec.database.timestampTimeZone', zone)).toBe('');
 });
+/** Each of which is right. */
+const longTerms = Array.from({ length: 16 }, () => ({
+  topologyKey: 'zone',
+  namespaces: Array.from({ length: 64 }, () => 'x'.repeat(63)),
+}));
 
 describe('what is wrong is said in a sentence that names the field', () => {
   const wrong: [field: string, value: unknown, sentence: RegExp][] = [
@@ -207,9 +212,11 @@ describe('what is wrong is said in a sentence that names the field', () => {
     ['spec.retention.statuses.sessions', ['ended', 'a\u0085b'], /^spec\.retention\.statuses\.sessions\.1: /],
     [
       'spec.runner.affinity',
-      { nodeAffinity: { text: 'x'.repeat(16_384) } },
+      { podAffinity: { requiredDuringSchedulingIgnoredDuringExecution: longTerms } },
       /^spec\.runner\.affinity: must be at most 16384 characters of JSON.{0,100}$/,
     ],
+    ['spec.runner.affinity', { closeTo: 'me' }, /^spec\.runner\.affinity: .*"closeTo"/],
+    ['spec.runner.affinity.nodeAffinity', { text: 'x' }, /^spec\.runner\.affinity\.nodeAffinity: .*"text"/],
     ['kind', 'Policy', /^kind: .*\(given: "Policy"\)$/],
   ];
   test.each(wrong)('%s %j', (field, value, sentence) => {

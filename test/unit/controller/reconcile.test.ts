@@ -78,7 +78,30 @@ it('a policy that changes while it is reconciled gets no run and no status for w
   expect(request).not.toContain('Development');
 });
 
-it('nothing is done for a policy while the caches do not hold all there is: a rival may be missing', async () => {
+it('a status that cannot be read is removed before anything else, so that it can be written again', async () => {
+  const patches: unknown[] = [];
+  const unreadable = { ...cached, omitted: { status: 'takes more than 512 KiB' } };
+  const reconciler = new Reconciler({
+    complete: () => true,
+    ownWrites: new OwnWrites(),
+    client: {
+      mergePatch: async (...args: unknown[]) => {
+        patches.push(args[2], args[3]);
+        return fresh;
+      },
+    },
+    caches: { policies: { get: () => unreadable } },
+    log: silent,
+    now: () => new Date('2026-03-01T04:00:00Z'),
+  } as never);
+  expect(await reconciler.reconcile('lab/smartem')).toEqual({ requeueAfterMs: 0 });
+  expect(patches).toEqual([
+    { metadata: { uid: 'uid-1', resourceVersion: '10' }, status: null },
+    { fieldManager: 'retention-controller', subresource: 'status' },
+  ]);
+});
+
+it('nothing is done for a policy while the caches of its namespace do not hold all there is: a rival may be missing', async () => {
   let complete = false;
   const asked: string[] = [];
   const caches = {
@@ -91,7 +114,7 @@ it('nothing is done for a policy while the caches do not hold all there is: a ri
     },
   };
   const reconciler = new Reconciler({
-    complete: () => complete,
+    complete: (namespace: string) => namespace === 'other' || complete,
     ownWrites: new OwnWrites(),
     caches,
     runner: image,

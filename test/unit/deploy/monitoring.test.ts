@@ -53,7 +53,8 @@ test('docs/metrics.md lists what the controller exports, by type and labels', as
   const { registry } = new RuntimeMetrics({
     depth: () => 0,
     leading: () => true,
-    watches: () => [{ kind: 'CronJob', failures: 0 }],
+    watches: () => [{ kind: 'CronJob', namespace: 'lab', failures: 0, omitted: 0 }],
+    unavailable: () => new Map(),
   });
   const text = (await registry.metrics()) + (await policyMetricsText([]));
   const exported = [...text.matchAll(/^# TYPE (\w+) (\w+)$/gm)]
