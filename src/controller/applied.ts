@@ -1,6 +1,7 @@
-import type { Applied } from '../api/applied.ts';
+import { type Applied, appliedSchema } from '../api/applied.ts';
 import type { EffectiveRetention } from '../api/effective.ts';
 import { auditTrailDays } from '../api/presets.ts';
+import type { RunRequest } from '../api/run-request.ts';
 import type { OperationResult } from '../api/run-result.ts';
 import type { RetentionPolicyStatus } from '../api/status.ts';
 
@@ -46,4 +47,22 @@ function valuesOf(
     }),
     ...(Object.keys(statuses).length > 0 && { statuses }),
   };
+}
+
+/** Of such values those of some operations: what other jobs have applied changes nothing of a job's CronJob. */
+export function appliedBy(operations: RunRequest['operations'], applied: Applied | undefined): Applied | undefined {
+  const done: (keyof Applied | undefined)[] = [
+    operations.includes('connections') ? 'connectionCleanupHours' : undefined,
+    operations.includes('instructions') ? 'instructionRetentionDays' : undefined,
+    operations.includes('sessions') ? 'completedSessionRetentionDays' : undefined,
+    operations.includes('acknowledgements') ? 'acknowledgementRetentionDays' : undefined,
+  ];
+  const lists = Object.entries(applied?.statuses ?? {}).filter(([name]) => operations.some((each) => each === name));
+  const values = Object.entries(applied ?? {}).filter(([name]) => done.includes(name as keyof Applied));
+  if (values.length === 0 && lists.length === 0) return undefined;
+  // In the schema's order, whatever the status has: it becomes a text of the CronJob's.
+  return appliedSchema.parse({
+    ...Object.fromEntries(values),
+    ...(lists.length > 0 && { statuses: Object.fromEntries(lists) }),
+  });
 }

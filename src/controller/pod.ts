@@ -3,6 +3,7 @@ import { effectiveRetention } from '../api/effective.ts';
 import { jobLabel, policyLabel } from '../api/policy.ts';
 import { type RunRequest, runnerEnvironment, runnerPaths } from '../api/run-request.ts';
 import type { Json, KubernetesObject } from '../kubernetes/types.ts';
+import { appliedBy } from './applied.ts';
 import { runAccountName } from './names.ts';
 import type { Policy } from './objects.ts';
 
@@ -57,7 +58,7 @@ export function runRequest(policy: Policy, job: PlannedJob, trigger: RunRequest[
     trigger,
     operations: job.operations,
     retention: effectiveRetention(spec),
-    applied: policy.applied,
+    applied: appliedBy(job.operations, policy.applied),
     database: {
       secretName: secretRef.name,
       schema,

@@ -135,6 +135,33 @@ describe('the Pod of a run', () => {
     expect(whyStopped(made, wanted)).toBeUndefined();
   });
 
+  it('is not another for what other jobs have applied', () => {
+    const policy = policyWith({
+      statistics: { schedule: '0 * * * *' },
+      jobs: [
+        { name: 'heartbeat', operations: ['connections'] },
+        { name: 'nightly', operations: ['instructions', 'sessions', 'acknowledgements'] },
+      ],
+    });
+    const statuses = { instructions: ['failed'], sessions: ['error'] };
+    const nightly = { instructionRetentionDays: 365, completedSessionRetentionDays: 730, statuses };
+    const rest = { acknowledgementRetentionDays: 2555 };
+    const { cronJobs } = desiredObjects(
+      { ...policy, applied: { connectionCleanupHours: 48, ...nightly, ...rest } },
+      image,
+    );
+    expect(cronJobs.map(({ spec }) => requestIn(podOf(spec)).applied)).toEqual([
+      { connectionCleanupHours: 48 },
+      { ...nightly, ...rest },
+      undefined,
+    ]);
+    const without = desiredObjects({ ...policy, applied: { ...nightly, ...rest } }, image).cronJobs;
+    expect(without[0]).toEqual(desiredObjects(policy, image).cronJobs[0]);
+    expect(without[1]).toEqual(cronJobs[1]);
+    const inOtherOrder = { ...rest, ...nightly, statuses: { sessions: ['error'], instructions: ['failed'] } };
+    expect(desiredObjects({ ...policy, applied: inOtherOrder }, image).cronJobs[1]).toEqual(cronJobs[1]);
+  });
+
   it('waits for no volume: every Secret is optional, and the CA’s is there only if the policy names one', () => {
     const secretsOf = (policy: Policy) => firstPod(policy).volumes!.flatMap(({ secret }) => secret ?? []);
     expect(secretsOf(policyWith())).toEqual([{ secretName: 'db', optional: true }]);

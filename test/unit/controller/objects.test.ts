@@ -46,5 +46,5 @@ it.each([
 ])('%s is told, and thrown by nobody', (_, json) => {
   const stored = { ...policyManifest('x', 'y'), spec: JSON.parse(json) };
   expect(parsePolicy(stored)).toHaveProperty('problem');
-  expect(overlapKeys(stored)).toMatch(/^x\//);
+  expect(overlapKeys(stored)).toEqual([expect.stringMatching(/^x\//)]);
 });
