@@ -6,6 +6,9 @@ export class AuthenticationRefused extends Error {
   override name = 'AuthenticationRefused';
 }
 
+/** The server asks for a password, and there is none. */
+export class PasswordMissing extends AuthenticationRefused {}
+
 /**
  * Watches what a server asks for at login. Returns the password as the driver takes it: a function that is called when
  * the server asks, and throws where it must not be sent. `trusted`: the server's identity was verified, or it is a unix
@@ -57,7 +60,7 @@ export function guardLogin(
   });
   return async () => {
     check();
-    if (!password) throw new AuthenticationRefused('it asks for a password, and none was given');
+    if (!password) throw new PasswordMissing('it asks for a password, and none was given');
     return password;
   };
 }

@@ -97,7 +97,9 @@ async function checkSession(client: pg.Client, config: DatabaseConfig, server: S
   );
   const { standby, readOnly } = rows[0]!;
   if (!standby && (target === 'primary' || readOnly === 'off')) return;
-  const at = secret ? `the server ${servers.indexOf(server) + 1} in ${source}` : `${server.host}:${server.port}`;
+  const at = secret
+    ? `server ${servers.indexOf(server) + 1} of ${servers.length} in ${source}`
+    : `${server.host}:${server.port}`;
   throw new WrongServer(`${at} is ${standby ? 'a standby' : 'read-only'}, and target_session_attrs is ${target}`, {
     cause: new Error('wrong server'),
   });

@@ -1,4 +1,4 @@
-import { AuthenticationRefused } from './authentication.ts';
+import { AuthenticationRefused, PasswordMissing } from './authentication.ts';
 import type { DatabaseConfig, Server } from './config.ts';
 
 /** A connection that could not be made; the message says to whom, why, and what to do. */
@@ -51,9 +51,9 @@ function namesOf({ secret, source, servers, user, database }: DatabaseConfig, se
       database: ` "${database}"`,
     };
   }
-  const number = servers.length === 1 ? '' : `${servers.indexOf(server) + 1} `;
-  const at = `the server ${number}in ${source}`;
-  return { at, serverAt: at, host: 'its host', user: 'the user', database: ' of the name' };
+  const which = servers.length === 1 ? 'the server' : `server ${servers.indexOf(server) + 1} of ${servers.length}`;
+  const at = `${which} in ${source}`;
+  return { at, serverAt: at, host: 'its host', user: 'the user', database: ' of that name' };
 }
 
 /** One sentence on why connecting failed, with what to do about it. */
@@ -61,29 +61,29 @@ function explain(config: DatabaseConfig, server: Server, error: NodeJS.ErrnoExce
   const { at, serverAt, host, user, database } = namesOf(config, server);
   const { source, secret } = config;
   const said = secret ? '' : ` (${error.message})`;
+  const there = secret ? 'there' : `in ${source}`;
   if (error instanceof AuthenticationRefused) {
-    const hint = config.password ? '' : ' (by hand: PGPASSWORD)';
-    return `the login to ${at} was broken off: ${error.message}${/none was given/.test(error.message) ? `; check ${source}${hint}` : ''}`;
+    const hint = error instanceof PasswordMissing ? `; give one ${there}${secret ? '' : ' or by PGPASSWORD'}` : '';
+    return `the login to ${at} was broken off: ${error.message}${hint}`;
   }
   if (code === 'ENOTFOUND' || code === 'EAI_AGAIN') {
-    return secret
-      ? `the host name of ${at} cannot be resolved (${code}); check the host there`
-      : `the host name ${host} cannot be resolved; check the host in ${source}`;
+    const name = secret ? `of ${at}` : host;
+    return `the host name ${name} cannot be resolved; check the host ${there}`;
   }
   if (code === 'ECONNREFUSED')
-    return `nothing answers at ${at}; is the server up, and are host and port in ${source} right?`;
+    return `nothing answers at ${at}; is the server up, and are host and port ${there} right?`;
   if (code === 'ETIMEDOUT') {
-    return `no answer from ${at} within ${config.connectTimeoutMs / 1000} s; check host and port in ${source}, and network policies`;
+    return `no answer from ${at} within ${config.connectTimeoutMs / 1000} s; check host and port ${there}, and network policies`;
   }
   if (code === '28000' && config.tls.mode === 'disable') {
     return `${serverAt} refused ${user} without TLS${said}; if it demands TLS, set the TLS mode to require or stricter (spec.database.tls.mode, or sslmode)`;
   }
   if (code === '28P01' || code === '28000') {
-    return `${serverAt} refused the login of ${user}${said}; check user and password in ${source}`;
+    return `${serverAt} refused the login of ${user}${said}; check user and password ${there}`;
   }
-  if (code === '3D000') return `${serverAt} has no database${database}; check ${source}`;
+  if (code === '3D000') return `${serverAt} has no database${database}; check the name ${there}`;
   if (/does not support SSL/.test(error.message)) {
-    return `${serverAt} offers no TLS; turn it on there, or set the TLS mode to disable (sslmode in ${source}, and spec.database.tls.mode where a policy has it) if plain text is intended`;
+    return `${serverAt} offers no TLS; turn it on there, or set the TLS mode to disable (sslmode ${there}, and spec.database.tls.mode where a policy has it) if plain text is intended`;
   }
   if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') {
     return `the certificate of ${at} is for other names than ${host}; connect by a name it holds, or set the TLS mode to verify-ca`;

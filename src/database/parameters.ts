@@ -24,7 +24,7 @@ export const unsupportedParameters = [
 ];
 
 /** A ConfigurationError that says what is allowed. */
-export function refuse({ value, where, shown }: Said, allowed: string): never {
+function refuse({ value, where, shown }: Said, allowed: string): never {
   throw new ConfigurationError(`${where} must be ${allowed}${shown ? ` (given: "${value}")` : ''}`);
 }
 

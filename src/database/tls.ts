@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto';
 import { createSecureContext, getCACertificates, rootCertificates } from 'node:tls';
 import { ConfigurationError, isSocket, type Server, type TlsConfig, type TlsMode } from './config.ts';
 
@@ -73,11 +74,18 @@ function clientCertificate(
   return { cert: cert.text, key: key.text };
 }
 
-/** Checks that a text is a PEM certificate, or for a CA the word system. */
+/** Checks that a text is a PEM certificate, or the word system. */
 export function caOf(text: string, where: string): Pem {
   if (text.trim() === 'system') return { text: 'system', where };
-  if (text.includes('-----BEGIN CERTIFICATE-----')) return { text, where };
-  throw new ConfigurationError(`${where}: no PEM certificate: it must have a line -----BEGIN CERTIFICATE-----`);
+  try {
+    new X509Certificate(text);
+    return { text, where };
+  } catch {
+    // Without the cause, which may repeat the text.
+    throw new ConfigurationError(
+      `${where}: no PEM certificate: it must have a line -----BEGIN CERTIFICATE-----, and what belongs to it`,
+    );
+  }
 }
 
 /** The CAs for the driver; system are those of this machine and those that come with Node, since an image has none. */

@@ -176,7 +176,7 @@ describe('TLS', () => {
     );
     const empty = await file('empty.crt', 'nothing\n');
     expect(await outcome(localhost(), 'verify-full', empty)).toBe(
-      `PGSSLROOTCERT: ${empty}: no PEM certificate: it must have a line -----BEGIN CERTIFICATE-----`,
+      `PGSSLROOTCERT: ${empty}: no PEM certificate: it must have a line -----BEGIN CERTIFICATE-----, and what belongs to it`,
     );
   });
 
@@ -206,7 +206,7 @@ describe('a connection that cannot be made', () => {
   test('for no password says where one can be given', async () => {
     const config = await configFromCommandLine(uri(server(), { password: '' }), {});
     await expect(connect(config, 'retention test')).rejects.toThrow(
-      /^the login to 127\.0\.0\.1:\d+ was broken off: it asks for a password, and none was given; check --database-url \(by hand: PGPASSWORD\)$/,
+      /^the login to 127\.0\.0\.1:\d+ was broken off: it asks for a password, and none was given; give one in --database-url or by PGPASSWORD$/,
     );
   });
 
@@ -218,7 +218,7 @@ describe('a connection that cannot be made', () => {
 
   test('for a database that does not exist names it', async () => {
     expect(await outcome(uri(server(), { database: 'nowhere' }))).toMatch(
-      /^the server at 127\.0\.0\.1:\d+ has no database "nowhere"; check --database-url$/,
+      /^the server at 127\.0\.0\.1:\d+ has no database "nowhere"; check the name in --database-url$/,
     );
   });
 

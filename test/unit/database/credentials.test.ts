@@ -1,13 +1,14 @@
 import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
+import { rootCertificates } from 'node:tls';
 import { inspect } from 'node:util';
 import { afterEach, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { configFromCommandLine } from '../../../src/database/command-line.ts';
 import { ConfigurationError } from '../../../src/database/config.ts';
 import { configFromSecret } from '../../../src/database/credentials.ts';
 
-const pem = '-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n';
+const pem = `${rootCertificates[0]}\n`;
 
 let folder: string;
 beforeEach(async () => {
