@@ -70,8 +70,10 @@ async function connectTo(
   const client = new pg.Client({ ...settings, password: () => password() });
   const { connection } = client as unknown as { connection: EventEmitter };
   const password = guardLogin(connection, config, isSocket(server) || isVerified(config));
-  connection.on('errorMessage', (error: Error) => {
-    error.message = withoutSecrets(config, error.message);
+  connection.on('errorMessage', (error: pg.DatabaseError) => {
+    for (const part of ['message', 'detail', 'hint', 'where'] as const) {
+      if (error[part] !== undefined) error[part] = withoutSecrets(config, error[part]);
+    }
   });
   // Without a listener a connection lost between two statements would end the process.
   client.on('error', () => {});

@@ -22,6 +22,10 @@ const words: Record<string, string> = {
   53300: 'too many connections are open',
   55000: 'the database accepts no connections',
   '57P03': 'the server does not accept connections yet',
+  ECONNRESET: 'it closed the connection',
+  EHOSTUNREACH: 'there is no route to it',
+  ENETUNREACH: 'there is no route to it',
+  ENOENT: 'there is no such socket',
 };
 
 /** An error for this server of the configuration, with the driver's code as cause, which tells a lost connection. */
@@ -93,8 +97,13 @@ function explain(config: DatabaseConfig, server: Server, error: NodeJS.ErrnoExce
     return `the certificate of ${at} is not signed by ${by} (${code}); give the CA that signed it (spec.database.tls.caSecretRef, sslrootcert or PGSSLROOTCERT)`;
   }
   if (code === 'CERT_HAS_EXPIRED') return `the certificate of ${at} has expired; renew it on the server`;
-  const why = secret ? (words[code] ?? 'see the log of the server') : error.message;
+  const why = secret ? (words[code] ?? ownWords(config, error.message) ?? 'its log has the reason') : error.message;
   return `connecting to ${at} failed: ${why}${code === '' || why.includes(code) ? '' : ` (${code})`}`;
+}
+
+/** What the driver says of a login by SCRAM, without the certificate that it may repeat. */
+function ownWords(config: DatabaseConfig, message: string): string | undefined {
+  return message.startsWith('SASL') ? withoutSecrets(config, message.split(' when parsing')[0]!) : undefined;
 }
 
 /** A server's message without what it repeats of a Secret: user, database, host and password, as whole words. */

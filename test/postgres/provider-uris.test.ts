@@ -157,6 +157,15 @@ describe('of several servers', () => {
     );
   });
 
+  test('each is named by its number where a Secret has them', async () => {
+    const directory = await mkdtemp(join(folder, 'secret-'));
+    await writeFile(join(directory, 'uri'), uri([`127.0.0.1:${await freePort()}`, standby()]));
+    const config = await configFromSecret({ directory, secretName: 'db' });
+    await expect(connect(config, 'retention test')).rejects.toThrow(
+      /^nothing answers at server 1 of 2 in Secret db, key uri; [^;]*; server 2 of 2 in Secret db, key uri is a standby/,
+    );
+  });
+
   test('none is tried after one that refused the password', async () => {
     const wrong = uri([standby(), primary()], 'target_session_attrs=any').replace(/:[0-9a-f]{24}@/, ':wrong@');
     expect(await ask(wrong, isStandby)).toMatch(
