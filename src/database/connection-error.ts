@@ -101,9 +101,11 @@ function explain(config: DatabaseConfig, server: Server, error: NodeJS.ErrnoExce
   return `connecting to ${at} failed: ${why}${code === '' || why.includes(code) ? '' : ` (${code})`}`;
 }
 
-/** What the driver says of a login by SCRAM, without the certificate that it may repeat. */
+/** What the driver itself says of a login by SCRAM or of TLS, without the certificate that it may repeat. */
 function ownWords(config: DatabaseConfig, message: string): string | undefined {
-  return message.startsWith('SASL') ? withoutSecrets(config, message.split(' when parsing')[0]!) : undefined;
+  return /^(SASL|There was an error establishing)/.test(message)
+    ? withoutSecrets(config, message.split(' when parsing')[0]!)
+    : undefined;
 }
 
 /** A server's message without what it repeats of a Secret: user, database, host and password, as whole words. */

@@ -3,7 +3,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { configFromCommandLine } from '../../src/database/command-line.ts';
+import type { TlsMode } from '../../src/database/config.ts';
 import { connect } from '../../src/database/connect.ts';
+import { configFromSecret } from '../../src/database/credentials.ts';
 import { type Certificate, createCertificateAuthority } from '../support/pki.ts';
 import { type FakeServer, type logins, startFakeServer } from '../support/postgres/fake-server.ts';
 
@@ -70,6 +72,26 @@ describe('a password in clear text', () => {
       /is not signed by the CA that was given/,
     );
     expect(server!.received()).not.toContain(password);
+  });
+});
+
+describe('a policy cannot weaken what the Secret asks for:', () => {
+  test.each<[policy: TlsMode, secret: string, withTls: boolean]>([
+    ['disable', 'sslmode=verify-full', false],
+    ['disable', 'sslmode=verify-full', true],
+    ['require', 'sslmode=verify-ca', true],
+    ['disable', 'sslmode=require', false],
+  ])('%s beside %s', async (tlsMode, parameters, withTls) => {
+    server = await startFakeServer('cleartext', withTls ? certificate : undefined);
+    const directory = await mkdtemp(join(folder, 'secret-'));
+    const uri = `postgresql://agent:${password}@127.0.0.1:${server.port}/d?${parameters}&require_auth=password`;
+    await writeFile(join(directory, 'uri'), uri);
+    const config = await configFromSecret({ directory, secretName: 'db', tlsMode });
+    await expect(connect(config, 'retention test')).rejects.toThrow(
+      /^(connecting to|the certificate of) the server in/,
+    );
+    expect(server.received()).not.toContain(password);
+    expect(server.received()).not.toContain('agent');
   });
 });
 
