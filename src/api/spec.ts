@@ -87,7 +87,7 @@ const databaseSchema = z.strictObject({
   secretRef: z
     .strictObject({ name: secretName })
     .describe(
-      'Secret of this namespace with key uri, or host, port, dbname (or database), user (or username) and password, as CloudNativePG, Crunchy and Service Binding write them.',
+      'Secret of this namespace with key uri, or host, port, dbname (or database), user (or username) and password, as CloudNativePG, Crunchy and Service Binding write them. It may have sslmode, ca.crt, tls.crt and tls.key too; the README names all keys.',
     ),
   schema: z
     .string()
@@ -106,7 +106,9 @@ const databaseSchema = z.strictObject({
       mode: z
         .enum(tlsModes)
         .optional()
-        .describe("Overrides the URI's sslmode. Without either: verify-full where a CA is given, require elsewhere."),
+        .describe(
+          "The least protection: the stricter of this and the Secret's sslmode counts. Without either: verify-full where a CA is given, require elsewhere.",
+        ),
       caSecretRef: z
         .strictObject({
           name: secretName,
@@ -118,7 +120,7 @@ const databaseSchema = z.strictObject({
             .default('ca.crt'),
         })
         .optional()
-        .describe("Secret and key with the CA certificate that signed the server's."),
+        .describe("Secret and key with the CA certificate that signed the server's. It is always looked at."),
     })
     .refine((tls) => !(tls.caSecretRef && (tls.mode === 'disable' || tls.mode === 'require')), tlsRule.message)
     .meta({ 'x-kubernetes-validations': [tlsRule] })

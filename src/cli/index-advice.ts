@@ -1,7 +1,7 @@
 import type pg from 'pg';
 import { exitCodes, type IndexAdvice } from '../api/run-result.ts';
+import { configFromCommandLine } from '../database/command-line.ts';
 import { connect } from '../database/connect.ts';
-import { configFromCommandLine } from '../database/credentials.ts';
 import { brokenIndexes, dropStatement } from '../retention/index-advice.ts';
 import { runRetention } from '../retention/run.ts';
 import { type Tables, tablesIn } from '../retention/tables.ts';

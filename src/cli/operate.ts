@@ -1,7 +1,7 @@
 import { exitCodes, type RunReport, resultWithoutOperations } from '../api/run-result.ts';
+import { configFromCommandLine } from '../database/command-line.ts';
 import { ConfigurationError } from '../database/config.ts';
 import { connect } from '../database/connect.ts';
-import { configFromCommandLine } from '../database/credentials.ts';
 import type { RunOptions } from '../retention/options.ts';
 import { runRetention } from '../retention/run.ts';
 import { runStatistics } from '../retention/run-statistics.ts';

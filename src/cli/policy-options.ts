@@ -1,6 +1,6 @@
 import { type Command, Option } from 'commander';
 import type { PresetName } from '../api/presets.ts';
-import { environmentVariables } from '../database/credentials.ts';
+import { environmentVariables } from '../database/command-line.ts';
 
 /** The names that people know the presets by on the command line. */
 export const presetOptions: Record<string, PresetName> = {

@@ -1,107 +1,128 @@
+import type { EventEmitter } from 'node:events';
 import { Socket } from 'node:net';
 import type { ConnectionOptions } from 'node:tls';
 import pg from 'pg';
-import type { DatabaseConfig } from './config.ts';
-
-/** A connection that could not be made; the message says to whom, why, and what to do. */
-class ConnectionError extends Error {
-  override name = 'ConnectionError';
-}
+import { guardLogin } from './authentication.ts';
+import { type DatabaseConfig, isSocket, type Server } from './config.ts';
+import { ConnectionError, connectionError, withoutSecrets } from './connection-error.ts';
+import { trustedCas } from './tls.ts';
+import { isLostConnection } from './transient-error.ts';
 
 /**
- * Opens a connection; `applicationName` shows in pg_stat_activity. Only startup parameters that pgbouncer takes.
- * When `abandon` is aborted the socket is destroyed, whatever waits for it: a dead network gives no answer.
- * Throws ConnectionError, whose text holds no credential.
+ * Opens a connection to the first server that answers and is what target_session_attrs asks for; `applicationName` shows
+ * in pg_stat_activity. When `abandon` is aborted the socket is destroyed, whatever waits for it: a dead network gives no
+ * answer. Throws ConnectionError, whose text and cause hold no credential, and of a Secret nothing at all.
  */
 export async function connect(
   config: DatabaseConfig,
   applicationName: string,
   abandon?: AbortSignal,
 ): Promise<pg.Client> {
-  abandon?.throwIfAborted();
+  const failures: ConnectionError[] = [];
+  for (const server of config.servers) {
+    abandon?.throwIfAborted();
+    try {
+      return await connectTo(config, server, applicationName, abandon);
+    } catch (error) {
+      if (!(error instanceof ConnectionError)) throw error;
+      failures.push(error);
+      // A refused login or certificate is no reason to show the password to another server.
+      if (!(error instanceof WrongServer) && !isUnreachable(error)) break;
+    }
+  }
+  if (failures.length === 1) throw failures[0]!;
+  const { cause } = failures.find((failure) => isLostConnection(failure)) ?? failures[0]!;
+  throw new ConnectionError(failures.map(({ message }) => message).join('; '), { cause });
+}
+
+/** A server that answers, and is not the primary that was asked for. */
+class WrongServer extends ConnectionError {}
+
+function isUnreachable(error: ConnectionError): boolean {
+  return isLostConnection(error) || (error.cause as { code?: string }).code === 'ENOTFOUND';
+}
+
+async function connectTo(
+  config: DatabaseConfig,
+  server: Server,
+  applicationName: string,
+  abandon: AbortSignal | undefined,
+): Promise<pg.Client> {
   const socket = new Socket();
   const destroy = () => socket.destroy(new Error('the connection was abandoned'));
   abandon?.addEventListener('abort', destroy, { once: true });
   socket.once('close', () => abandon?.removeEventListener('abort', destroy));
-  const client = new pg.Client({
+  const ssl = isSocket(server) ? false : tlsOptions(config);
+  const settings = {
     stream: () => socket,
-    host: config.host,
-    port: config.port,
+    host: server.host,
+    port: server.port,
     database: config.database,
     user: config.user,
-    password: config.password,
     connectionTimeoutMillis: config.connectTimeoutMs,
     keepAlive: true,
     application_name: applicationName.slice(0, 63),
+    options: config.options,
+    enableChannelBinding: ssl !== false && config.channelBinding !== 'disable',
     // Given as an object and never by URI: pg drops a configured ssl silently when a URI carries sslmode.
-    ssl: tlsOptions(config),
+    ssl,
+  };
+  const client = new pg.Client({ ...settings, password: () => password() });
+  const { connection } = client as unknown as { connection: EventEmitter };
+  const password = guardLogin(connection, config, isSocket(server) || isVerified(config));
+  connection.on('errorMessage', (error: pg.DatabaseError) => {
+    for (const part of ['message', 'detail', 'hint', 'where'] as const) {
+      if (error[part] !== undefined) error[part] = withoutSecrets(config, error[part]);
+    }
   });
   // Without a listener a connection lost between two statements would end the process.
   client.on('error', () => {});
   try {
     await client.connect();
+    await checkSession(client, config, server);
   } catch (cause) {
     client.end().catch(() => {});
-    throw new ConnectionError(explain(config, cause as NodeJS.ErrnoException), { cause });
+    throw cause instanceof ConnectionError ? cause : connectionError(config, server, cause as NodeJS.ErrnoException);
   }
   return client;
 }
 
+/** Throws WrongServer for a standby or, with read-write, a server that is read-only by default. */
+async function checkSession(client: pg.Client, config: DatabaseConfig, server: Server): Promise<void> {
+  const { targetSession, servers, source, secret } = config;
+  // Of several servers a run means the one that it can change.
+  const target = targetSession ?? (servers.length > 1 ? 'primary' : 'any');
+  if (target === 'any') return;
+  const { rows } = await client.query<{ standby: boolean; readOnly: string }>(
+    `select pg_catalog.pg_is_in_recovery() as standby,
+            pg_catalog.current_setting('default_transaction_read_only') as "readOnly"`,
+  );
+  const { standby, readOnly } = rows[0]!;
+  if (!standby && (target === 'primary' || readOnly === 'off')) return;
+  const at = secret
+    ? `server ${servers.indexOf(server) + 1} of ${servers.length} in ${source}`
+    : `${server.host}:${server.port}`;
+  throw new WrongServer(`${at} is ${standby ? 'a standby' : 'read-only'}, and target_session_attrs is ${target}`, {
+    cause: new Error('wrong server'),
+  });
+}
+
+/** True where the server has shown a certificate that nobody else has: of a CA that was given, or for its name. */
+function isVerified({ tls }: DatabaseConfig): boolean {
+  return tls.mode === 'verify-full' || (tls.mode === 'verify-ca' && tls.ca !== undefined);
+}
+
 function tlsOptions({ tls }: DatabaseConfig): false | ConnectionOptions {
-  const ca = tls.ca === undefined ? {} : { ca: tls.ca };
+  const client = tls.cert === undefined ? {} : { cert: tls.cert, key: tls.key };
+  const options = tls.ca === undefined ? client : { ...client, ca: trustedCas(tls.ca) };
   switch (tls.mode) {
     case 'disable':
       return false;
     case 'require':
-      return { rejectUnauthorized: false };
+      return { ...options, rejectUnauthorized: false };
     case 'verify-ca':
-      return { ...ca, rejectUnauthorized: true, checkServerIdentity: () => undefined };
+      return { ...options, rejectUnauthorized: true, checkServerIdentity: () => undefined };
     case 'verify-full':
-      return { ...ca, rejectUnauthorized: true };
+      return { ...options, rejectUnauthorized: true };
   }
-}
-
-const untrusted = new Set([
-  'SELF_SIGNED_CERT_IN_CHAIN',
-  'DEPTH_ZERO_SELF_SIGNED_CERT',
-  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
-  'UNABLE_TO_GET_ISSUER_CERT',
-  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
-  'CERT_SIGNATURE_FAILURE',
-]);
-
-/** One sentence on why connecting failed, with what to do about it. */
-function explain(config: DatabaseConfig, error: NodeJS.ErrnoException): string {
-  const at = `${config.host}:${config.port}`;
-  const code = error.code ?? '';
-  if (code === 'ENOTFOUND' || code === 'EAI_AGAIN') {
-    return `the host name ${config.host} cannot be resolved; check the host in ${config.source}`;
-  }
-  if (code === 'ECONNREFUSED')
-    return `nothing answers at ${at}; is the server up, and are host and port in ${config.source} right?`;
-  if (code === 'ETIMEDOUT' || /timeout expired/.test(error.message)) {
-    return `no answer from ${at} within ${config.connectTimeoutMs / 1000} s; check host and port in ${config.source}, and network policies`;
-  }
-  if (code === '28000' && config.tls.mode === 'disable') {
-    return `the server at ${at} refused user "${config.user}" without TLS (${error.message}); if it demands TLS, set the TLS mode to require or stricter (spec.database.tls.mode, or sslmode)`;
-  }
-  if (code === '28P01' || code === '28000') {
-    return `the server at ${at} refused the login of user "${config.user}" (${error.message}); check user and password in ${config.source}`;
-  }
-  if (/client password must be a (non-empty )?string/.test(error.message)) {
-    return `the server at ${at} asks user "${config.user}" for a password, and ${config.source} has none (by hand: PGPASSWORD)`;
-  }
-  if (code === '3D000') return `the server at ${at} has no database "${config.database}"; check ${config.source}`;
-  if (/does not support SSL/.test(error.message)) {
-    return `the server at ${at} offers no TLS; turn it on there, or set the TLS mode to disable (spec.database.tls.mode, or sslmode) if plain text is intended`;
-  }
-  if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') {
-    return `the certificate of ${at} is for other names than ${config.host}; connect by a name it holds, or set the TLS mode to verify-ca`;
-  }
-  if (untrusted.has(code)) {
-    const by = config.tls.ca === undefined ? 'a public CA, and no other was given' : 'the CA that was given';
-    return `the certificate of ${at} is not signed by ${by} (${code}); give the CA that signed it (spec.database.tls.caSecretRef, sslrootcert or PGSSLROOTCERT)`;
-  }
-  if (code === 'CERT_HAS_EXPIRED') return `the certificate of ${at} has expired; renew it on the server`;
-  return `connecting to ${at} failed: ${error.message}${code === '' || error.message.includes(code) ? '' : ` (${code})`}`;
 }

@@ -1,20 +1,10 @@
-import { existsSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
-import { userInfo } from 'node:os';
 import { join } from 'node:path';
-import {
-  ConfigurationError,
-  type DatabaseConfig,
-  type DatabaseLocation,
-  parseConnectTimeout,
-  parseDatabaseUri,
-  parsePort,
-  refuseSeveralHosts,
-  resolveTls,
-  type TlsMode,
-} from './config.ts';
-
-const defaultConnectTimeoutMs = 10_000;
+import { ConfigurationError, type DatabaseConfig, type TlsMode } from './config.ts';
+import { parseSslmode, type Said } from './parameters.ts';
+import { sessionParameters } from './session-parameters.ts';
+import { caOf, type Pem, resolveTls } from './tls.ts';
+import { type DatabaseLocation, parseDatabaseUri, parseServers } from './uri.ts';
 
 /** How a policy says where its database is: folders of mounted Secrets, and their names for messages. */
 export interface MountedCredentials {
@@ -26,20 +16,65 @@ export interface MountedCredentials {
 
 /**
  * Database configuration from a mounted Secret with key `uri`, or with single keys as CloudNativePG, Crunchy and
- * Service Binding write them. A missing Secret (an empty folder) or key is a ConfigurationError that names it.
+ * Service Binding write them. Throws a ConfigurationError, which names the keys that are looked for here, and no value
+ * and no other key: whoever reads a policy's status may not read its Secret.
  */
 export async function configFromSecret(mounted: MountedCredentials): Promise<DatabaseConfig> {
-  const source = `Secret ${mounted.secretName}`;
+  const secret = `Secret ${mounted.secretName}`;
   const keys = await readKeys(mounted.directory);
   if (keys.size === 0) {
     throw new ConfigurationError(
-      `${source} does not exist or is empty: create it in the policy's namespace with key uri, or with host, port, dbname, user and password`,
+      `${secret} does not exist or is empty: create it in the policy's namespace with key uri, or with host, port, dbname, user and password`,
     );
   }
-  const ca = mounted.ca === undefined ? undefined : await readCa(mounted.ca);
+  const own = (name: string): Said | undefined => {
+    const value = keys.get(name);
+    return value ? { value, where: `${secret}, key ${name}` } : undefined;
+  };
   const uri = keys.get('uri');
-  const location = uri === undefined ? locationFromKeys(keys, source) : parseDatabaseUri(uri, `${source}, key uri`);
-  return complete(location, source, mounted.tlsMode, ca);
+  const source = uri === undefined ? secret : `${secret}, key uri`;
+  const { location, parameter } =
+    uri === undefined
+      ? { location: locationFromKeys(own, secret), parameter: () => undefined }
+      : parseDatabaseUri(uri, source);
+  return {
+    ...location,
+    source,
+    secret: true,
+    ...sessionParameters((name) => parameter(name) ?? own(name)),
+    tls: resolveTls({
+      servers: location.servers,
+      modes: [mounted.tlsMode, parseSslmode(parameter('sslmode')), parseSslmode(own('sslmode'))],
+      ca: [
+        ...['ca.crt', 'sslrootcert'].map((name) => pemOf(own(name))),
+        systemCa(parameter('sslrootcert'), secret),
+        mounted.ca && (await readCa(mounted.ca)),
+      ],
+      cert: clientPem(own('tls.crt'), parameter('sslcert'), 'tls.crt'),
+      key: clientPem(own('tls.key'), parameter('sslkey'), 'tls.key'),
+    }),
+  };
+}
+
+function pemOf(said: Said | undefined): Pem | undefined {
+  return said && caOf(said.value, said.where);
+}
+
+/** A file that a URI names is not in the Pod. */
+function systemCa(said: Said | undefined, secret: string): Pem | undefined {
+  if (said === undefined || said.value === 'system') return said && { text: 'system', where: said.where };
+  throw new ConfigurationError(
+    `${said.where} names a file, which a Pod does not have: put the CA into ${secret}, key ca.crt, or name it in spec.database.tls.caSecretRef`,
+  );
+}
+
+function clientPem(key: Said | undefined, parameter: Said | undefined, name: string): Pem | undefined {
+  if (parameter !== undefined) {
+    throw new ConfigurationError(
+      `${parameter.where} names a file, which a Pod does not have: put it into the Secret under key ${name}`,
+    );
+  }
+  return key && { text: key.value, where: key.where };
 }
 
 async function readKeys(directory: string): Promise<Map<string, string>> {
@@ -53,129 +88,37 @@ async function readKeys(directory: string): Promise<Map<string, string>> {
 }
 
 /** Whatever its key in the Secret is called, the CA is mounted as ca.crt. */
-async function readCa(ca: NonNullable<MountedCredentials['ca']>): Promise<string> {
+async function readCa(ca: NonNullable<MountedCredentials['ca']>): Promise<Pem> {
   const pem = (await readKeys(ca.directory)).get('ca.crt');
   if (pem === undefined) {
     throw new ConfigurationError(
       `Secret ${ca.secretName} (spec.database.tls.caSecretRef) does not exist or has no key ${ca.key}`,
     );
   }
-  return certificate(pem, `Secret ${ca.secretName}, key ${ca.key}`);
+  return caOf(pem, `Secret ${ca.secretName}, key ${ca.key}`);
 }
 
-function certificate(pem: string, source: string): string {
-  if (!pem.includes('-----BEGIN CERTIFICATE-----')) {
-    throw new ConfigurationError(`${source}: no PEM certificate: it must have a line -----BEGIN CERTIFICATE-----`);
-  }
-  return pem;
-}
-
-function locationFromKeys(keys: ReadonlyMap<string, string>, source: string): DatabaseLocation {
-  const first = (...names: string[]) => names.map((name) => keys.get(name)).find((value) => value);
+function locationFromKeys(own: (name: string) => Said | undefined, secret: string): DatabaseLocation {
+  const first = (...names: string[]) => names.map((name) => own(name)?.value).find((value) => value !== undefined);
+  const certified = own('tls.crt') !== undefined;
   const missing = [
     ['host', first('host')],
     ['dbname (or database)', first('dbname', 'database')],
     ['user (or username)', first('user', 'username')],
-    ['password', first('password')],
+    ['password', first('password') ?? (certified ? 'none needed' : undefined)],
   ].flatMap(([name, value]) => (value ? [] : [name]));
   if (missing.length > 0) {
     throw new ConfigurationError(
-      `${source} has no key uri and lacks ${missing.join(', ')}; it has ${[...keys.keys()].sort().join(', ')}`,
+      `${secret} has no key uri and lacks ${missing.join(', ')}; it must have uri, or host, dbname (or database), user (or username) and password`,
     );
   }
   return {
-    host: first('host')!,
-    port: parsePort(first('port'), source),
+    servers: parseServers(first('host')!.split(','), (first('port') ?? '').split(','), {
+      host: `${secret}, key host`,
+      port: `${secret}, key port`,
+    }),
     database: first('dbname', 'database')!,
     user: first('user', 'username')!,
     password: first('password'),
-  };
-}
-
-/** What the command line reads of psql's environment. */
-export const environmentVariables = [
-  'PGHOST',
-  'PGPORT',
-  'PGDATABASE',
-  'PGUSER',
-  'PGPASSWORD',
-  'PGSSLMODE',
-  'PGSSLROOTCERT',
-  'PGCONNECT_TIMEOUT',
-] as const;
-
-type Environment = Readonly<Record<string, string | undefined>>;
-
-/**
- * Database configuration of the command line: a URI, or psql's variables. As with psql, password, TLS and time limit
- * come from the variables where a URI leaves them out. The CA's file is read only where the TLS mode verifies.
- */
-export async function configFromCommandLine(
-  databaseUrl: string | undefined,
-  env: Environment,
-  tlsMode?: TlsMode,
-): Promise<DatabaseConfig> {
-  const [location, source] =
-    databaseUrl === undefined
-      ? [locationFromEnvironment(env), 'the PG* variables']
-      : [parseDatabaseUri(databaseUrl, '--database-url'), '--database-url'];
-  const filled = {
-    ...location,
-    password: location.password ?? (env.PGPASSWORD || undefined),
-    sslmode: location.sslmode ?? (env.PGSSLMODE || undefined),
-    connectTimeoutMs:
-      location.connectTimeoutMs ?? parseConnectTimeout(env.PGCONNECT_TIMEOUT || undefined, 'PGCONNECT_TIMEOUT'),
-  };
-  const verifies = [undefined, 'verify-ca', 'verify-full'].includes(tlsMode ?? filled.sslmode);
-  const caFile = verifies && !location.host.startsWith('/') && (location.sslrootcert ?? env.PGSSLROOTCERT);
-  return complete(filled, source, tlsMode, caFile ? await readCaFile(caFile) : undefined);
-}
-
-/** With psql's defaults: the server of this machine, the user of this process, the database of the user's name. */
-function locationFromEnvironment(env: Environment): DatabaseLocation {
-  // Each would lead psql to another server than the one that is changed here.
-  const unread = ['PGSERVICE', 'PGHOSTADDR'].find((name) => env[name]);
-  if (unread !== undefined) {
-    throw new ConfigurationError(
-      `${unread} is set, and not read here: give --database-url, or unset it and set ${environmentVariables.join(', ')}`,
-    );
-  }
-  refuseSeveralHosts(env.PGHOST ?? '', 'PGHOST');
-  const port = parsePort(env.PGPORT || undefined, 'PGPORT');
-  const user = env.PGUSER || processUser();
-  return { host: env.PGHOST || localServer(port), port, database: env.PGDATABASE || user, user };
-}
-
-const socketFolders = ['/var/run/postgresql', '/tmp'];
-
-function localServer(port: number): string {
-  return socketFolders.find((folder) => existsSync(join(folder, `.s.PGSQL.${port}`))) ?? 'localhost';
-}
-
-function processUser(): string {
-  try {
-    return userInfo().username;
-  } catch (cause) {
-    throw new ConfigurationError('PGUSER is not set, and the user of this process has no name', { cause });
-  }
-}
-
-async function readCaFile(file: string): Promise<string> {
-  const pem = await readFile(file, 'utf8').catch((cause) => {
-    throw new ConfigurationError(`the CA certificate ${file} cannot be read`, { cause });
-  });
-  return certificate(pem, file);
-}
-
-function complete(location: DatabaseLocation, source: string, mode?: TlsMode, ca?: string): DatabaseConfig {
-  return {
-    source,
-    host: location.host,
-    port: location.port,
-    database: location.database,
-    user: location.user,
-    password: location.password,
-    connectTimeoutMs: location.connectTimeoutMs ?? defaultConnectTimeoutMs,
-    tls: resolveTls(location, source, mode, ca),
   };
 }

@@ -56,9 +56,9 @@ async function referencesTo(client: pg.Client, tables: Tables, name: DeletedFrom
                         else '' end) as rows,
             array[
               case when not has_schema_privilege(c.schema, 'usage')
-                   then format('grant usage on schema %I to %I;', c.schema, current_user) end,
+                   then format('grant usage on schema %I to ROLE;', c.schema) end,
               case when not has_table_privilege(c.oid, 'select') and not k.readable
-                   then format('grant select (%s) on %s to %I;', k.columns, c.quoted, current_user) end,
+                   then format('grant select (%s) on %s to ROLE;', k.columns, c.quoted) end,
               case when not exists
                         (select from pg_index x
                            join pg_class i on i.oid = x.indexrelid
@@ -129,6 +129,6 @@ export function checkReferences(table: string, references: readonly Reference[])
   const names = lacking.map((reference) => reference.table).join(', ');
   const sql = [...new Set(lacking.flatMap(({ missing }) => missing))].join(' ');
   throw new ConfigurationError(
-    `nothing was changed: rows of ${names} may refer to rows of ${table}, which keeps these. To look for them a run must be able to read the foreign key's columns, and needs an index that begins with one. Missing: ${sql}`,
+    `nothing was changed: rows of ${names} may refer to rows of ${table}, which keeps these. To look for them a run must be able to read the foreign key's columns, and needs an index that begins with one. Missing: ${sql.includes('ROLE') ? `(ROLE is whom the run logs in as) ` : ''}${sql}`,
   );
 }

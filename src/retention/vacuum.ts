@@ -70,7 +70,6 @@ interface TableState {
   /** As estimated when the table was last vacuumed or analysed. */
   rows: string;
   dead: string;
-  role: string;
   allowed: boolean;
   maintain: boolean;
 }
@@ -89,7 +88,6 @@ async function stateOf(client: pg.Client, tables: readonly string[]): Promise<Ta
     `select t.name as "table",
             s.rows,
             s.dead,
-            current_user::text as role,
             pg_has_role(c.relowner, 'usage')
               or pg_has_role(d.datdba, 'usage')
               or case when v.maintain then has_table_privilege(c.oid, 'MAINTAIN') else false end as allowed,
@@ -124,9 +122,9 @@ async function publishStatistics(client: pg.Client, large: boolean): Promise<voi
 
 function missingRight(states: readonly TableState[]): string {
   const tables = states.map(({ table }) => table);
-  const { role, maintain } = states[0]!;
+  const { maintain } = states[0]!;
   const remedy = maintain
-    ? grantOfVacuum(tables, role)
+    ? `grant maintain on ${tables.join(', ')} to the run's role`
     : `before PostgreSQL 17 only the owner of ${tables.join(', ')} has it`;
   return `not vacuumed after a large pass, for want of the right (${remedy}; or set limits.vacuum to false)`;
 }

@@ -91,9 +91,13 @@ describe('a running Pod has a token', () => {
   });
 });
 
-describe('the password', () => {
+/** What other values of a Secret are, and the name of a key that no run looks for. */
+const mark = 'sk-live-51';
+
+describe('what is in a Secret', () => {
   /** As it is, and as it travels in a URI, in JSON and in a Secret. */
   const forms = [
+    mark,
     runPassword,
     encodeURIComponent(runPassword),
     encodeURI(runPassword),
@@ -117,6 +121,12 @@ describe('the password', () => {
       'wrong-port': (login) => ({ ...login, port: 'none' }),
       'wrong-key': () => broken,
       unreachable: (login) => ({ uri: uriOf({ ...login, port: '1' }) }),
+      'every-key': (login) => Object.fromEntries(Object.keys(login).map((key) => [key, `${runPassword}-${key}`])),
+      'unknown-host': (login) => ({ ...login, host: `${mark}.invalid`, [`${mark}_key`]: mark }),
+      'unknown-user': (login) => ({ ...login, user: mark }),
+      'unknown-database': (login) => ({ ...login, dbname: mark }),
+      'unknown-parameter': (login) => ({ uri: `${uriOf(login)}?${mark}=${mark}` }),
+      'unknown-option': (login) => ({ ...login, options: `-c lock_timeout=${mark}` }),
     };
     const ended = Object.entries(secrets).map(async ([name, secret]) => {
       await applyPolicy(name, secret);

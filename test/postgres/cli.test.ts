@@ -482,7 +482,7 @@ describe('bad input ends with 2 and one sentence', () => {
   ])('for %s', (_, args, sentence) => expectRefused(args, sentence));
 
   test('for a variable that is wrong', async () => {
-    await expectRefused(['stats'], /PGPORT: port must be a number from 1 to 65535 \(given: "x"\)/, {
+    await expectRefused(['stats'], /PGPORT must be a number from 1 to 65535 \(given: "x"\)/, {
       ...pg,
       PGPORT: 'x',
     });

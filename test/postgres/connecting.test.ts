@@ -1,12 +1,13 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { inspect } from 'node:util';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+import { configFromCommandLine } from '../../src/database/command-line.ts';
 import type { TlsMode } from '../../src/database/config.ts';
 import { connect } from '../../src/database/connect.ts';
-import { configFromCommandLine, configFromSecret } from '../../src/database/credentials.ts';
+import { configFromSecret, type MountedCredentials } from '../../src/database/credentials.ts';
 import { eventually } from '../support/eventually.ts';
 import { createCertificateAuthority } from '../support/pki.ts';
 import { withClient } from '../support/postgres/server.ts';
@@ -61,6 +62,14 @@ async function outcome(databaseUrl: string, tlsMode?: TlsMode, caFile?: string):
   }
 }
 
+async function secret(name: string, keys: Record<string, string>): Promise<string> {
+  const directory = await mkdtemp(join(folder, name));
+  for (const [key, value] of Object.entries(keys)) await writeFile(join(directory, key), value);
+  return directory;
+}
+
+const connectBy = async (mounted: MountedCredentials) => connect(await configFromSecret(mounted), 'retention test');
+
 const localhost = (sslmode?: string) => uri(tls.adminUrl, { host: 'localhost', sslmode });
 const address = (sslmode?: string) => uri(tls.adminUrl, { sslmode });
 
@@ -95,10 +104,32 @@ describe('TLS', () => {
     expect(await outcome(address('require'))).toBe('encrypted');
   });
 
-  test("the mode that is set wins over the URI's, either way", async () => {
-    expect(await outcome(localhost('disable'), 'verify-full', ca)).toBe('encrypted');
-    expect(await outcome(address('disable'), 'verify-full', ca)).toMatch(/is for other names/);
-    expect(await outcome(address('verify-full'), 'disable')).toBe('plain');
+  test("the stricter of the policy's mode and the URI's counts", async () => {
+    expect(await outcome(address('require'), 'verify-full', ca)).toMatch(/is for other names/);
+    expect(await outcome(address('verify-full'), 'disable', ca)).toMatch(/is for other names/);
+    expect(await outcome(localhost('verify-full'), 'disable', wrongCa)).toMatch(/not signed by the CA/);
+    expect(await outcome(address('require'), 'disable')).toBe('encrypted');
+    expect(await outcome(address('disable'), 'require')).toBe('encrypted');
+  });
+
+  test('a CA is looked at under require too, from the URI, from the variables and from a Secret', async () => {
+    const sentence = /is not signed by the CA that was given/;
+    expect(await outcome(`${localhost('require')}&sslrootcert=${wrongCa}`)).toMatch(sentence);
+    expect(await outcome(localhost('require'), undefined, wrongCa)).toMatch(sentence);
+    expect(await outcome(address('require'), undefined, ca)).toBe('encrypted');
+    const other = (await readFile(wrongCa, 'utf8')).trim();
+    const directory = await secret('database', { uri: localhost('require') });
+    const mounted = { directory: await secret('ca', { 'ca.crt': other }), secretName: 'db-ca', key: 'ca.crt' };
+    await expect(connectBy({ directory, secretName: 'db', ca: mounted })).rejects.toThrow(sentence);
+    const beside = await secret('database', { uri: localhost('require'), 'ca.crt': other });
+    await expect(connectBy({ directory: beside, secretName: 'db' })).rejects.toThrow(sentence);
+    const own = await secret('database', { uri: localhost('require'), 'ca.crt': tls.ca });
+    await (await connectBy({ directory: own, secretName: 'db' })).end();
+  });
+
+  test('sslrootcert=system means the public CAs and verify-full', async () => {
+    expect(await outcome(`${localhost()}?sslrootcert=system`)).toMatch(/is not signed by the CA that was given/);
+    expect(await outcome(`${localhost('require')}&sslrootcert=system`)).toMatch(/sslmode must be verify-full/);
   });
 
   test("the URI's mode and CA count where no mode is set", async () => {
@@ -109,7 +140,7 @@ describe('TLS', () => {
 
   test.each(['prefer', 'allow', 'no-verify'])('the mode %s, which may go without, is refused', async (mode) => {
     expect(await outcome(address(mode))).toBe(
-      `--database-url: sslmode "${mode}" is not supported, since it may fall back to plain text unseen; use one of disable, require, verify-ca, verify-full`,
+      '--database-url: sslmode must be one of disable, require, verify-ca, verify-full, since others may fall back to plain text unseen',
     );
   });
 
@@ -141,11 +172,11 @@ describe('TLS', () => {
 
   test('a CA file that is missing or holds none is named', async () => {
     expect(await outcome(localhost(), 'verify-full', '/nowhere/ca.crt')).toBe(
-      'the CA certificate /nowhere/ca.crt cannot be read',
+      'PGSSLROOTCERT: the file /nowhere/ca.crt cannot be read',
     );
     const empty = await file('empty.crt', 'nothing\n');
     expect(await outcome(localhost(), 'verify-full', empty)).toBe(
-      `${empty}: no PEM certificate: it must have a line -----BEGIN CERTIFICATE-----`,
+      `PGSSLROOTCERT: ${empty}: no PEM certificate: it must have a line -----BEGIN CERTIFICATE-----, and what belongs to it`,
     );
   });
 
@@ -167,12 +198,6 @@ describe('TLS', () => {
       'Secret db-ca (spec.database.tls.caSecretRef) does not exist or has no key root.pem',
     );
   });
-
-  async function secret(name: string, keys: Record<string, string>): Promise<string> {
-    const directory = await mkdtemp(join(folder, name));
-    for (const [key, value] of Object.entries(keys)) await writeFile(join(directory, key), value);
-    return directory;
-  }
 });
 
 describe('a connection that cannot be made', () => {
@@ -181,7 +206,7 @@ describe('a connection that cannot be made', () => {
   test('for no password says where one can be given', async () => {
     const config = await configFromCommandLine(uri(server(), { password: '' }), {});
     await expect(connect(config, 'retention test')).rejects.toThrow(
-      /asks user "postgres" for a password, and --database-url has none \(by hand: PGPASSWORD\)$/,
+      /^the login to 127\.0\.0\.1:\d+ was broken off: it asks for a password, and none was given; give one in --database-url or by PGPASSWORD$/,
     );
   });
 
@@ -193,7 +218,7 @@ describe('a connection that cannot be made', () => {
 
   test('for a database that does not exist names it', async () => {
     expect(await outcome(uri(server(), { database: 'nowhere' }))).toMatch(
-      /^the server at 127\.0\.0\.1:\d+ has no database "nowhere"; check --database-url$/,
+      /^the server at 127\.0\.0\.1:\d+ has no database "nowhere"; check the name in --database-url$/,
     );
   });
 
@@ -228,8 +253,14 @@ describe('a connection that cannot be made', () => {
       'mysql://u:SECRET@h/d',
       'not a PostgreSQL URI: it must start with postgresql:// or postgres://',
     ],
-    ['with several hosts', 'postgresql://u:SECRET@a,b/d', 'names several hosts; name one'],
-    ['with an unknown parameter', 'postgresql://u:SECRET@h/d?options=-c', 'URI parameter "options" is not supported'],
+    ['with a host that is none', 'postgresql://u:SECRET@a b/d', 'host must be a name'],
+    ['with a parameter that libpq has', 'postgresql://u:SECRET@h/d?passfile=x', 'URI parameter "passfile" is not'],
+    ['with an unknown parameter', 'postgresql://u:1?SECRET', 'has a URI parameter that is not supported'],
+    [
+      'with an option that is refused',
+      'postgresql://u:SECRET@h/d?options=-crow_security=on',
+      'options must be -c with',
+    ],
     ['without a user', 'postgresql://:SECRET@h/d', 'user is missing'],
     ['with a stray percent sign', 'postgresql://u:100%SECRET@h/d', 'write %25 for a percent sign'],
     ['with a stray slash', 'postgresql://u:SEC/SECRET@h/d', 'has an @ behind a /, ? or #; percent-encode'],

@@ -1,7 +1,7 @@
 import type { Client } from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { parseDatabaseUri } from '../../src/database/config.ts';
 import { connect } from '../../src/database/connect.ts';
+import { parseDatabaseUri } from '../../src/database/uri.ts';
 import { addInstruction, addInstructions, countOf, emptyTables } from '../support/data/due-rows.ts';
 import { startFreezingProxy } from '../support/freezing-proxy.ts';
 import { recordingLog } from '../support/log.ts';
@@ -50,8 +50,15 @@ describe('a connection that is lost and cannot be replaced', () => {
   async function failingAt(fails: (attempt: number) => boolean, work: (connect: RunOverrides['connect']) => unknown) {
     const dead = await startFreezingProxy({ host: '127.0.0.1', port: 9 });
     dead.freeze();
-    const location = { ...parseDatabaseUri(database.url, 'the test'), host: '127.0.0.1', port: dead.port };
-    const nobody = { ...location, source: 'the test', connectTimeoutMs: 20, tls: { mode: 'disable' } } as const;
+    const { location } = parseDatabaseUri(database.url, 'the test');
+    const servers = [{ host: '127.0.0.1', port: dead.port }];
+    const nobody = {
+      ...location,
+      servers,
+      source: 'the test',
+      connectTimeoutMs: 20,
+      tls: { mode: 'disable' },
+    } as const;
     const open = connector(database.url)!;
     let attempts = 0;
     try {

@@ -3,9 +3,9 @@ import { type EffectiveRetention, effectiveRetention } from '../../src/api/effec
 import type { PresetName } from '../../src/api/presets.ts';
 import type { RunResult } from '../../src/api/run-result.ts';
 import { cleanupOperations, guardSchema, limitsSchema } from '../../src/api/spec.ts';
-import { parseDatabaseUri } from '../../src/database/config.ts';
 import { connect as openConnection } from '../../src/database/connect.ts';
 import { Session } from '../../src/database/session.ts';
+import { parseDatabaseUri } from '../../src/database/uri.ts';
 import type { Guard } from '../../src/retention/guard.ts';
 import type { Scope } from '../../src/retention/operation.ts';
 import type { RunOptions } from '../../src/retention/options.ts';
@@ -78,7 +78,7 @@ export async function statistics(
 
 /** Opens connections as the product does, without TLS. */
 export function connector(url: string, applicationName = 'retention test'): RunOptions['connect'] {
-  const location = parseDatabaseUri(url, 'the test');
+  const { location } = parseDatabaseUri(url, 'the test');
   return (abandon) =>
     openConnection(
       { ...location, source: 'the test', connectTimeoutMs: 10_000, tls: { mode: 'disable' } },

@@ -1,11 +1,14 @@
 import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
+import { rootCertificates } from 'node:tls';
+import { inspect } from 'node:util';
 import { afterEach, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
+import { configFromCommandLine } from '../../../src/database/command-line.ts';
 import { ConfigurationError } from '../../../src/database/config.ts';
-import { configFromCommandLine, configFromSecret } from '../../../src/database/credentials.ts';
+import { configFromSecret } from '../../../src/database/credentials.ts';
 
-const pem = '-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n';
+const pem = `${rootCertificates[0]}\n`;
 
 let folder: string;
 beforeEach(async () => {
@@ -34,7 +37,12 @@ async function refusal(attempt: Promise<unknown>): Promise<string> {
   return (error as Error).message;
 }
 
-const expected = { host: 'db', port: 5433, database: 'smartem', user: 'agent', password: 's3cret' };
+const expected = {
+  servers: [{ host: 'db', port: 5433 }],
+  database: 'smartem',
+  user: 'agent',
+  password: 's3cret',
+};
 
 describe('a mounted Secret', () => {
   const forms: [what: string, keys: Record<string, string>][] = [
@@ -89,7 +97,8 @@ describe('a mounted Secret', () => {
   test.each(forms)('in the form of %s', async (_what, keys) => {
     expect(await fromSecret(keys)).toEqual({
       ...expected,
-      source: 'Secret db',
+      source: keys.uri === undefined ? 'Secret db' : 'Secret db, key uri',
+      secret: true,
       connectTimeoutMs: 10_000,
       tls: { mode: 'require' },
     });
@@ -102,7 +111,7 @@ describe('a mounted Secret', () => {
 
   test.each<Record<string, string>>([{}, { port: '' }])('with the port %j means 5432', async (port) => {
     expect(await fromSecret({ host: 'db', dbname: 'd', user: 'u', password: 'p', ...port })).toMatchObject({
-      port: 5432,
+      servers: [{ port: 5432 }],
     });
   });
 
@@ -119,9 +128,6 @@ describe('a mounted Secret', () => {
       user: 'agent',
       password: 's3cret',
     };
-    const there = Object.keys(keys)
-      .filter((name) => name !== key)
-      .sort();
     for (const without of [{ [key]: undefined }, { [key]: '' }, { [key]: '\n' }]) {
       await rm(folder, { recursive: true, force: true });
       const given = Object.fromEntries(
@@ -129,20 +135,19 @@ describe('a mounted Secret', () => {
       );
       const message = await refusal(fromSecret(given));
       expect(message).toMatch(`Secret db has no key uri and lacks ${named};`);
-      for (const name of there) expect(message).toContain(name);
       expect(message).not.toContain('s3cret');
     }
   });
 
   test('without several keys is refused by all their names', async () => {
     expect(await refusal(fromSecret({ PASSWORD: 's3cret' }))).toBe(
-      'Secret db has no key uri and lacks host, dbname (or database), user (or username), password; it has PASSWORD',
+      'Secret db has no key uri and lacks host, dbname (or database), user (or username), password; it must have uri, or host, dbname (or database), user (or username) and password',
     );
   });
 
   test.each(['0', '65536', 'five', '5432.5', '5432 5433'])('with port %j is refused', async (port) => {
     const keys = { host: 'db', port, dbname: 'd', user: 'u', password: 's3cret' };
-    expect(await refusal(fromSecret(keys))).toBe(`Secret db: port must be a number from 1 to 65535 (given: "${port}")`);
+    expect(await refusal(fromSecret(keys))).toBe('Secret db, key port must be a number from 1 to 65535');
   });
 
   test('that is not there, or empty, is refused by its name', async () => {
@@ -154,7 +159,7 @@ describe('a mounted Secret', () => {
 
   test('with a broken uri is refused without its text', async () => {
     const message = await refusal(fromSecret({ uri: 'postgres://agent:s3cret@db:port/d' }));
-    expect(message).toMatch(/^Secret db, key uri: not a valid URI/);
+    expect(message).toBe('Secret db, key uri: port must be a number from 1 to 65535');
     expect(message).not.toContain('s3cret');
   });
 });
@@ -191,6 +196,76 @@ describe('TLS of a mounted Secret', () => {
   });
 });
 
+describe('what a Secret has beside its URI', () => {
+  const uri = 'postgresql://agent:s3cret@db/smartem';
+
+  test.each([
+    [{ uri, sslmode: 'verify-full' }, { tls: { mode: 'verify-full' } }],
+    [{ uri: `${uri}?sslmode=require`, sslmode: 'verify-full' }, { tls: { mode: 'verify-full' } }],
+    [{ uri: `${uri}?sslmode=verify-full`, sslmode: 'disable' }, { tls: { mode: 'verify-full' } }],
+    [{ uri: `${uri}?sslmode=require`, 'ca.crt': pem }, { tls: { mode: 'verify-ca', ca: pem.trimEnd() } }],
+    [{ uri, sslrootcert: 'system' }, { tls: { mode: 'verify-full', ca: 'system' } }],
+    [{ uri, channel_binding: 'require' }, { channelBinding: 'require' }],
+  ])('%j counts', async (keys, config) => {
+    expect(await fromSecret(keys)).toMatchObject(config);
+  });
+
+  test.each([
+    [{ uri: `${uri}?sslrootcert=/etc/s3cret` }, 'sslrootcert names a file, which a Pod does not have'],
+    [{ uri: `${uri}?sslkey=/etc/s3cret` }, 'sslkey names a file, which a Pod does not have'],
+    [{ uri, sslrootcert: '/etc/s3cret' }, 'Secret db, key sslrootcert: no PEM certificate'],
+    [{ uri: `${uri}?sslrootcert=system`, 'ca.crt': pem }, 'are different CAs'],
+    [{ uri, 'tls.crt': pem }, 'Secret db, key tls.crt is given alone'],
+  ])('%j is refused, since it would not be used', async (keys, sentence) => {
+    const message = await refusal(fromSecret(keys));
+    expect(message).toContain(sentence);
+    expect(message).not.toContain('s3cret');
+  });
+});
+
+describe('no message has anything of a Secret:', () => {
+  /** Each part is a secret of its own, so that a search finds any. */
+  const mark = 'SkLive';
+  const single = Object.fromEntries(
+    ['host', 'port', 'dbname', 'user', 'password', 'jwt_SkLive_key'].map((key) => [key, `${mark}${key}`]),
+  );
+  const whole = { ...single, host: 'db', port: '5432' };
+  const uris = [
+    `postgresql://${mark}1:${mark}2@${mark}3:${mark}4/${mark}5`,
+    `mysql://${mark}1:${mark}2@${mark}3/${mark}5`,
+    `postgresql://${mark}1`,
+    `postgresql://:${mark}2@${mark}3/${mark}5`,
+    `postgresql://${mark}1:%zz${mark}2@${mark}3/${mark}5`,
+    `postgresql://${mark}1:1?${mark}2@${mark}3/${mark}5`,
+    `postgresql://${mark}1:1?${mark}2`,
+    `postgresql://u:p@[${mark}/d`,
+    `postgresql://u:p@${mark} ${mark}/d`,
+    ...[mark, 'sslmode', 'sslrootcert', 'sslcert', 'sslkey', 'channel_binding', 'require_auth', 'options'].map(
+      (name) => `postgresql://u:p@h/d?${name}=${mark}`,
+    ),
+    ...['target_session_attrs', 'connect_timeout', 'port', 'passfile', 'password', 'host'].map(
+      (name) => `postgresql://u:p@h/d?${name}=${mark}%20x`,
+    ),
+  ];
+  const names = ['sslmode', 'sslrootcert', 'ca.crt', 'tls.crt', 'tls.key', 'channel_binding', 'require_auth'];
+  const forms: Record<string, string>[] = [
+    { [`${mark}key`]: `${mark}value` },
+    ...Object.keys(single)
+      .map((missing) => ({ ...whole, [missing]: '' }))
+      .slice(0, 5),
+    single,
+    ...[...names, 'options', 'target_session_attrs', 'connect_timeout'].map((name) => ({ ...whole, [name]: mark })),
+    { ...whole, 'tls.crt': mark, 'tls.key': mark },
+    ...uris.map((uri) => ({ uri })),
+  ];
+  test.each(forms.filter((form) => form.port !== ''))('%j', async (keys) => {
+    const error = await fromSecret(keys).catch((reason: unknown) => reason);
+    expect(error).toBeInstanceOf(ConfigurationError);
+    expect(inspect(error, { depth: 9 }).replaceAll(/^ {4}at .*$/gm, '')).not.toContain(mark);
+    expect((error as Error).message).toMatch(/^Secret db/);
+  });
+});
+
 describe('the command line', () => {
   const uri = 'postgresql://agent:s3cret@db:5433/smartem';
 
@@ -210,13 +285,16 @@ describe('the command line', () => {
       tls: { mode: 'disable' },
     });
     const { PGDATABASE: _database, PGPORT: _port, ...fewer } = env;
-    expect(await configFromCommandLine(undefined, fewer)).toMatchObject({ database: 'agent', port: 5432 });
+    expect(await configFromCommandLine(undefined, fewer)).toMatchObject({
+      database: 'agent',
+      servers: [{ port: 5432 }],
+    });
   });
 
   test('has psql’s defaults: a server of this machine, the user of this process, the database of that name', async () => {
     const user = userInfo().username;
     const config = await configFromCommandLine(undefined, { PGHOST: '', PGPORT: '54329', PGUSER: '', PGDATABASE: '' });
-    expect(config).toMatchObject({ host: 'localhost', port: 54_329, user, database: user });
+    expect(config).toMatchObject({ servers: [{ host: 'localhost', port: 54_329 }], user, database: user });
     expect(config.password).toBeUndefined();
   });
 
@@ -226,7 +304,7 @@ describe('the command line', () => {
     await writeFile(socket, '');
     onTestFinished(() => rm(socket));
     expect(await configFromCommandLine(undefined, { PGPORT: String(port), PGUSER: 'u' })).toMatchObject({
-      host: '/tmp',
+      servers: [{ host: '/tmp' }],
       tls: { mode: 'disable' },
     });
   });
@@ -257,15 +335,17 @@ describe('the command line', () => {
 
   test('refuses a PGPORT and a PGSSLMODE that are none', async () => {
     const env = { PGHOST: 'db', PGUSER: 'u', PGDATABASE: 'd' };
-    expect(await refusal(configFromCommandLine(undefined, { ...env, PGPORT: 'x' }))).toMatch(/^PGPORT: port must be/);
-    expect(await refusal(configFromCommandLine(undefined, { ...env, PGHOST: 'a,b' }))).toMatch(
-      /^PGHOST: names several hosts/,
+    expect(await refusal(configFromCommandLine(undefined, { ...env, PGPORT: 'x' }))).toBe(
+      'PGPORT must be a number from 1 to 65535 (given: "x")',
+    );
+    expect(await refusal(configFromCommandLine(undefined, { ...env, PGHOST: 'a b' }))).toMatch(
+      /^PGHOST must be a name/,
     );
     expect(await refusal(configFromCommandLine(undefined, { ...env, PGCONNECT_TIMEOUT: '0' }))).toBe(
       'PGCONNECT_TIMEOUT must be a number of seconds from 1 to 99999 (given: "0")',
     );
     expect(await refusal(configFromCommandLine(undefined, { ...env, PGSSLMODE: 'prefer' }))).toMatch(
-      /^the PG\* variables: sslmode "prefer" is not supported/,
+      /^PGSSLMODE must be one of disable, .* \(given: "prefer"\)$/,
     );
   });
 
@@ -278,13 +358,30 @@ describe('the command line', () => {
     });
     expect((await configFromCommandLine(uri, { PGSSLROOTCERT: file })).tls).toEqual({ mode: 'verify-full', ca: pem });
     expect(await refusal(configFromCommandLine(`${uri}?sslrootcert=${folder}/none`, {}))).toBe(
-      `the CA certificate ${folder}/none cannot be read`,
+      `--database-url: sslrootcert: the file ${folder}/none cannot be read`,
     );
   });
 
-  test.each(['disable', 'require'] as const)('does not look at the CA where the mode is %s', async (mode) => {
-    const env = { PGSSLROOTCERT: join(folder, 'none') };
-    expect((await configFromCommandLine(`${uri}?sslmode=${mode}`, env)).tls).toEqual({ mode });
-    expect((await configFromCommandLine(`${uri}?sslmode=verify-full`, env, mode)).tls).toEqual({ mode });
+  test('refuses a CA beside disable, but not for a socket', async () => {
+    const file = join(folder, 'ca.crt');
+    await writeFile(file, pem);
+    expect(await refusal(configFromCommandLine(`${uri}?sslmode=disable`, { PGSSLROOTCERT: file }))).toBe(
+      `PGSSLROOTCERT: ${file} is given, and sslmode disable never looks at a CA: leave one of them out`,
+    );
+    const socket = 'postgresql://agent@/smartem?host=/tmp&sslmode=disable';
+    expect((await configFromCommandLine(socket, { PGSSLROOTCERT: file })).tls).toEqual({ mode: 'disable' });
+  });
+
+  test('takes the other parameters from URI and variables', async () => {
+    const env = { PGCHANNELBINDING: 'require', PGREQUIREAUTH: 'scram-sha-256', PGOPTIONS: '-c search_path=a' };
+    expect(await configFromCommandLine(`${uri}?target_session_attrs=read-write`, env)).toMatchObject({
+      channelBinding: 'require',
+      requireAuth: { methods: ['scram-sha-256'] },
+      options: '-c search_path=a',
+      targetSession: 'read-write',
+    });
+    expect(await refusal(configFromCommandLine(uri, { PGOPTIONS: '-c row_security=on' }))).toMatch(
+      /^PGOPTIONS must be/,
+    );
   });
 });

@@ -1,14 +1,15 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import {
-  ConfigurationError,
-  type DatabaseLocation,
-  parseDatabaseUri,
-  resolveTls,
-} from '../../../src/database/config.ts';
+import { ConfigurationError } from '../../../src/database/config.ts';
+import { parseDatabaseUri } from '../../../src/database/uri.ts';
 
 const source = 'Secret db, key uri';
-const parse = (uri: string) => parseDatabaseUri(uri, source);
+const uriParts = (uri: string) => parseDatabaseUri(uri, source);
+/** The location, with the first server's host and port beside it. */
+const parse = (uri: string) => {
+  const { location } = uriParts(uri);
+  return { ...location, ...location.servers[0]! };
+};
 
 /** The message of the ConfigurationError that a call ends in. */
 function refusal(call: () => unknown): string {
@@ -23,20 +24,27 @@ function refusal(call: () => unknown): string {
 
 describe('a URI', () => {
   test('with everything in it', () => {
-    expect(
-      parse(
-        'postgresql://agent:s3cret@db.example:6432/smartem?sslmode=verify-full&sslrootcert=/ca.crt&connect_timeout=7',
-      ),
-    ).toEqual({
-      host: 'db.example',
-      port: 6432,
+    const { location, parameter } = uriParts(
+      'postgresql://agent:s3cret@db.example:6432/smartem?sslmode=verify-full&sslrootcert=%2Fca.crt',
+    );
+    expect(location).toEqual({
+      servers: [{ host: 'db.example', port: 6432 }],
       database: 'smartem',
       user: 'agent',
       password: 's3cret',
-      connectTimeoutMs: 7_000,
-      sslmode: 'verify-full',
-      sslrootcert: '/ca.crt',
     });
+    expect(parameter('sslmode')).toEqual({ value: 'verify-full', where: `${source}: sslmode` });
+    expect(parameter('sslrootcert')).toEqual({ value: '/ca.crt', where: `${source}: sslrootcert` });
+    expect(parameter('options')).toBeUndefined();
+  });
+
+  test.each([
+    ['postgres://a:p,w@one,two:5433,[::1]:5434/d', ['one:5432', 'two:5433', '::1:5434']],
+    ['postgres://a:b@/d?host=one,two&port=5433', ['one:5433', 'two:5433']],
+    ['postgres://a:b@/d?host=one,two&port=5433,5434', ['one:5433', 'two:5434']],
+    ['postgres://a:b@db:7/d?port=8', ['db:8']],
+  ])('%s names several servers', (uri, servers) => {
+    expect(uriParts(uri).location.servers.map(({ host, port }) => `${host}:${port}`)).toEqual(servers);
   });
 
   test('needs no more than a user', () => {
@@ -85,13 +93,13 @@ describe('a URI that is refused', () => {
     ['mysql://agent:s3cret@db/d', /not a PostgreSQL URI: it must start with postgresql:\/\/ or postgres:\/\//],
     ['host=db user=agent password=s3cret', /not a PostgreSQL URI/],
     ['', /not a PostgreSQL URI/],
-    ['postgres://agent:s3cret@one,two/d', /names several hosts; name one/],
-    ['postgres://agent:s3cret@one:5432,two:5433/d', /names several hosts; name one/],
-    ['postgres://agent:s3cret@/d?host=one,two', /names several hosts; name one/],
-    ['postgres://agent:s3cret@db:port/d', /not a valid URI: expected postgresql:\/\/user:password@host:5432\/dbname/],
-    ['postgres://agent:s3cret@db:99999/d', /port must be a number from 1 to 65535 \(given: "99999"\)/],
-    ['postgres://agent:s3cret@db:0/d', /port must be a number from 1 to 65535 \(given: "0"\)/],
-    ['postgres://agent:s3cret@[::1]:65536/d', /port must be a number from 1 to 65535 \(given: "65536"\)/],
+    ['postgres://agent:s3cret@one two/d', /host must be a name, an address or a socket's folder$/],
+    ['postgres://agent:s3cret@one,two/d?port=1,2,3', /port must be one number, or as many as there are hosts$/],
+    ['postgres://agent:s3cret@db:port/d', /port must be a number from 1 to 65535$/],
+    ['postgres://agent:s3cret@[db/d', /not a valid URI: expected postgresql:\/\/user:password@host:5432\/dbname/],
+    ['postgres://agent:s3cret@db:99999/d', /port must be a number from 1 to 65535$/],
+    ['postgres://agent:s3cret@db:0/d', /port must be a number from 1 to 65535$/],
+    ['postgres://agent:s3cret@[::1]:65536/d', /port must be a number from 1 to 65535$/],
     ['postgres://agent:s3cret#1@db/d', /has an @ behind/],
     ['postgres://agent:s3cret%zz@db/d', /a percent sign that encodes nothing; write %25/],
     ['postgres://agent:ab?s3cret@db/d', /has an @ behind a \/, \? or #; percent-encode/],
@@ -100,16 +108,10 @@ describe('a URI that is refused', () => {
     ['postgres://agent:12/s3cret@db/d', /has an @ behind/],
     ['postgres://db/d', /user is missing/],
     ['postgres://:s3cret@db/d', /user is missing/],
-    ['postgres://agent:s3cret@db/d?options=-c%20x', /parameter "options" is not supported; supported are sslmode/],
-    ['postgres://agent:s3cret@db/d?target_session_attrs=read-write', /"target_session_attrs" is not supported/],
+    ['postgres://agent:s3cret@db/d?passfile=x', /URI parameter "passfile" is not supported; supported are sslmode/],
     ['postgres://agent:s3cret@db/d?password=s3cret', /"password" is not supported/],
-    ['postgres://agent:s3cret@db/d?SSLMODE=require', /"SSLMODE" is not supported/],
-    [
-      'postgres://agent:s3cret@db/d?connect_timeout=soon',
-      /connect_timeout must be a number of seconds from 1 to 99999 \(given: "soon"\)/,
-    ],
-    ['postgres://agent:s3cret@db/d?connect_timeout=0', /connect_timeout must be .* from 1 to 99999 \(given: "0"\)/],
-    ['postgres://agent:s3cret@db/d?connect_timeout=-1', /connect_timeout must be a number of seconds/],
+    ['postgres://agent:s3cret@db/d?SSLMODE=require', /: has a URI parameter that is not supported/],
+    ['postgres://agent:1?s3cret', /: has a URI parameter that is not supported/],
   ];
   test.each(refused)('%s', (uri, sentence) => {
     const message = refusal(() => parse(uri));
@@ -141,41 +143,5 @@ describe('a URI that is refused', () => {
       ),
       { numRuns: 1_000 },
     );
-  });
-});
-
-describe('the TLS mode', () => {
-  const location: DatabaseLocation = { host: 'db', port: 5432, database: 'd', user: 'u' };
-  const modes = ['disable', 'require', 'verify-ca', 'verify-full'] as const;
-  const ca = 'PEM';
-
-  test.each(modes.flatMap((policy) => [undefined, ...modes, 'prefer'].map((sslmode) => [policy, sslmode] as const)))(
-    'is the policy’s: %s, with sslmode %s in the URI',
-    (policy, sslmode) => {
-      expect(resolveTls({ ...location, sslmode }, source, policy)).toEqual({ mode: policy });
-      expect(resolveTls({ ...location, sslmode }, source, policy, ca)).toEqual({ mode: policy, ca });
-    },
-  );
-
-  test.each(modes)('is else the URI’s sslmode: %s', (sslmode) => {
-    expect(resolveTls({ ...location, sslmode }, source)).toEqual({ mode: sslmode });
-    expect(resolveTls({ ...location, sslmode }, source, undefined, ca)).toEqual({ mode: sslmode, ca });
-  });
-
-  test('is else verify-full with a CA, and require without', () => {
-    expect(resolveTls(location, source, undefined, ca)).toEqual({ mode: 'verify-full', ca });
-    expect(resolveTls(location, source)).toEqual({ mode: 'require' });
-  });
-
-  test.each(['prefer', 'allow', 'VERIFY-FULL', 'no-verify', ''])('is never a sslmode %j', (sslmode) => {
-    const message = refusal(() => resolveTls({ ...location, sslmode }, source));
-    expect(message).toContain(`Secret db, key uri: sslmode "${sslmode}" is not supported`);
-    expect(message).toContain('use one of disable, require, verify-ca, verify-full');
-  });
-
-  test('is disable on a unix socket, which is never encrypted', () => {
-    expect(resolveTls({ ...location, host: '/var/run/postgresql' }, source, 'verify-full', ca)).toEqual({
-      mode: 'disable',
-    });
   });
 });
