@@ -81,7 +81,7 @@ export const tlsModes = ['disable', 'require', 'verify-ca', 'verify-full'] as co
 
 const tlsRule = {
   rule: "!(has(self.mode) && self.mode in ['disable', 'require'] && has(self.caSecretRef))",
-  message: 'mode disable or require never looks at a CA: leave caSecretRef out, or use verify-ca or verify-full',
+  message: 'mode disable or require asks for no CA: leave caSecretRef out, or use verify-ca or verify-full',
 };
 const databaseSchema = z.strictObject({
   secretRef: z

@@ -25,7 +25,8 @@ export async function policyFromFile(file: string, schema: string | undefined): 
     dryRun: spec.dryRun,
     guard: spec.guard,
     limits: spec.limits,
-    tlsMode: spec.database.tls?.mode,
+    // As on the cluster, where a CA that is given is looked at.
+    tlsMode: spec.database.tls?.mode ?? (spec.database.tls?.caSecretRef && 'verify-full'),
     runsNothing: runsNothing(metadata, spec),
   };
 }

@@ -291,7 +291,7 @@ describe('a policy in a file', () => {
     [
       'gives a CA that its TLS mode never looks at',
       { database: { secretRef: { name: 'db' }, tls: { mode: 'require', caSecretRef: { name: 'ca' } } } },
-      'spec.database.tls: mode disable or require never looks at a CA',
+      'spec.database.tls: mode disable or require asks for no CA',
     ],
     [
       'names a job statistics',

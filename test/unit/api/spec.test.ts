@@ -183,7 +183,7 @@ describe('what is wrong is said in a sentence that names the field', () => {
       /^spec\.limits\.maxReplicationLag: must be from 1Mi to 16Ti \(given: "1k"\)$/,
     ],
     ['spec.database.tls.mode', 'prefer', /^spec\.database\.tls\.mode: .*"verify-full".*\(given: "prefer"\)$/],
-    ['spec.database.tls.mode', 'require', /^spec\.database\.tls: mode disable or require never looks at a CA/],
+    ['spec.database.tls.mode', 'require', /^spec\.database\.tls: mode disable or require asks for no CA/],
     ['spec.database.password', 'secret', /^spec\.database: .*"password"/],
     [
       'spec.retention.acknowledgementRetentionDays',
