@@ -95,6 +95,7 @@ export class Reconciler {
       others: policy ? this.#policiesWithSecretOf(stored) : [],
       runner,
       existing: this.#cronJobs(stored),
+      now: now(),
     });
 
     const stalled = placed.stalled !== undefined;
@@ -116,7 +117,7 @@ export class Reconciler {
     const lastHandled = statusBefore.lastHandledRunRequest;
     const request = placed.retrying
       ? undefined
-      : await handleRequest(this.#options, stored, { policy, jobs, lastHandled, stalled, runner });
+      : await handleRequest(this.#options, stored, { policy, jobs, lastHandled, stalled, runner, now: now() });
 
     const waiting = jobs.filter((job) => !isFinished(job) && !job.status?.ready);
     const status = policyStatus({
