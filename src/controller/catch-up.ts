@@ -3,7 +3,7 @@ import type { CronJob } from './objects.ts';
 import { nextRun } from './schedule.ts';
 
 /** The CronJob controller is that late at most; Kubernetes advises against less. */
-export const noCatchUpSeconds = 10;
+const noCatchUpSeconds = 10;
 
 /**
  * The wanted CronJob, with a starting deadline so short that no time is made up for that passed while it was suspended, or
