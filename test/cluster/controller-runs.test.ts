@@ -7,7 +7,7 @@ import {
   statisticsFieldManager,
 } from '../../src/api/policy.ts';
 import type { RunResult } from '../../src/api/run-result.ts';
-import { type Job, resources } from '../../src/controller/objects.ts';
+import { finishedAs, type Job, resources, timestamp } from '../../src/controller/objects.ts';
 import { adminClient, installOperator, startController } from '../support/controller.ts';
 import { runOf } from '../support/controller-objects.ts';
 import { eventually } from '../support/eventually.ts';
@@ -122,6 +122,41 @@ describe('a run that is asked for', () => {
     expect(await jobNames()).toEqual([]);
   });
 });
+
+it('finished Jobs of requests stay as many as the history says, also when eight were asked for', async () => {
+  const history = { successfulJobs: 2, failedJobs: 1 };
+  const made: string[] = [];
+  for (let n = 0; n < 8; n++) {
+    const at = await policies.ask('smartem', { jobs, history });
+    await policies.statusOf('smartem', 'the request', (status) => status.lastHandledRunRequest === at);
+    const active = (await client.list(resources.jobs, { namespace })).items.find((job) => !finishedAs(job));
+    const name = active!.metadata.name;
+    made.push(name);
+    // Kubernetes' times are whole seconds.
+    await finish(name, timestamp(new Date(Date.now() + n * 2000)));
+    await policies.statusOf('smartem', 'no run', ({ jobs }) => jobs?.[0]?.active === 0);
+  }
+  await eventually('two Jobs', async () => (await jobNames()).length === 2);
+  expect(await jobNames()).toEqual(made.slice(-2).sort());
+});
+
+/** Ends the Job at this time as its controller would, were there a node. */
+async function finish(name: string, completionTime: string): Promise<void> {
+  const true_ = { status: 'True', lastTransitionTime: completionTime, lastProbeTime: completionTime };
+  const conditions = [
+    { type: 'SuccessCriteriaMet', ...true_ },
+    { type: 'Complete', ...true_ },
+  ];
+  const status = { completionTime, succeeded: 1, active: 0, ready: 0, terminating: 0, conditions };
+  await eventually(`${name} to be finished`, () =>
+    client
+      .mergePatch(resources.jobs, { namespace, name }, { status }, { fieldManager: 'test', subresource: 'status' })
+      .then(
+        () => true,
+        () => false,
+      ),
+  );
+}
 
 describe('a run that has not started', () => {
   const slow = { jobs, preset: 'Development' };
