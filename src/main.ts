@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander';
-import { badInputExitCode } from './api/run-result.ts';
+import { badInputExitCode, printable } from './api/run-result.ts';
 import { addControllerCommand } from './cli/controller.ts';
 import { addGrantsCommand } from './cli/grants.ts';
 import { addIndexesCommand } from './cli/indexes.ts';
@@ -34,7 +34,7 @@ try {
     // Help and version end with 0; commander has said what is wrong with the rest.
     process.exitCode = error.exitCode === 0 ? 0 : badInputExitCode;
   } else {
-    process.stderr.write(`error: ${(error as Error).message}\n`);
+    process.stderr.write(`error: ${printable((error as Error).message)}\n`);
     process.exitCode = error instanceof ConfigurationError ? badInputExitCode : 1;
   }
 }

@@ -160,9 +160,22 @@ export function worstResult(all: Iterable<Result>): Result | undefined {
   return results.find((result) => seen.has(result));
 }
 
-/** A text no longer than `length` characters, its cut marked by an ellipsis and never within a surrogate pair. */
+/**
+ * A text that does nothing to a terminal, whoever wrote it: control characters, those of C1 and those that turn the
+ * direction of writing included, as \\x1b or \\u202e. Line breaks and tabs stay.
+ */
+export function printable(value: string): string {
+  return value.replaceAll(/(?![\n\t])[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (character) => {
+    const code = character.codePointAt(0)!.toString(16);
+    if (code.length <= 2) return `\\x${code.padStart(2, '0')}`;
+    return code.length <= 4 ? `\\u${code.padStart(4, '0')}` : `\\u{${code}}`;
+  });
+}
+
+/** A printable text no longer than `length` characters, its cut marked by an ellipsis and never within a surrogate pair. */
 export function cutText(value: string, length: number = maxTextLength): string {
-  return value.length <= length ? value : `${value.slice(0, length - 1).replace(/[\uD800-\uDBFF]$/, '')}…`;
+  const text = printable(value);
+  return text.length <= length ? text : `${text.slice(0, length - 1).replace(/[\uD800-\uDBFF]$/, '')}…`;
 }
 
 /** The result with every text cut to `length` characters. */

@@ -10,13 +10,19 @@ import { stopSignal } from './stop-signal.ts';
 /** Runs the controller until SIGTERM or SIGINT. */
 export async function controllerProcess(flags: ControllerFlags, env: NodeJS.ProcessEnv): Promise<void> {
   const { image, imagePullPolicy, namespace: namespaces, leaseNamespace, port } = flags;
+  const allowed = {
+    labels: flags.allowLabels,
+    annotations: flags.allowAnnotations,
+    priorityClasses: flags.allowPriorityClasses,
+    runtimeClasses: flags.allowRuntimeClasses,
+  };
   const log = jsonLogger(env);
   // Most of the heap is what is watched, and stays: it may grow by 30 % until garbage is collected, not to its double.
   setFlagsFromString('--heap-growing-percent=30');
   const connection = await clusterConnection(env);
   const signal = stopSignal();
   try {
-    await runController({ connection, image, imagePullPolicy, namespaces, leaseNamespace, port, log, signal });
+    await runController({ connection, image, imagePullPolicy, allowed, namespaces, leaseNamespace, port, log, signal });
   } catch (error) {
     log.error({ err: error }, 'the controller ends');
     // At once, since another one may lead by now; with 1, so that the kubelet starts it anew.

@@ -7,6 +7,10 @@ export interface ControllerFlags {
   namespace: string[];
   leaseNamespace?: string;
   port: number;
+  allowLabels: string[];
+  allowAnnotations: string[];
+  allowPriorityClasses: string[];
+  allowRuntimeClasses: string[];
 }
 
 /** `retention controller`: keeps the CronJobs of all policies in place, until SIGTERM. */
@@ -40,10 +44,60 @@ export function addControllerCommand(program: Command): void {
         .argParser(portNumber)
         .default(8080),
     )
+    .addOption(allowed('--allow-labels <prefixes>', 'RETENTION_ALLOWED_LABELS', 'spec.runner.labels with such keys'))
+    .addOption(
+      allowed(
+        '--allow-annotations <prefixes>',
+        'RETENTION_ALLOWED_ANNOTATIONS',
+        'spec.runner.annotations with such keys',
+      ),
+    )
+    .addOption(
+      allowed(
+        '--allow-priority-classes <names>',
+        'RETENTION_ALLOWED_PRIORITY_CLASSES',
+        'these as spec.runner.priorityClassName',
+      ),
+    )
+    .addOption(
+      allowed(
+        '--allow-runtime-classes <names>',
+        'RETENTION_ALLOWED_RUNTIME_CLASSES',
+        'these as spec.runner.runtimeClassName',
+      ),
+    )
     .action(async (flags: ControllerFlags) => {
       const { controllerProcess } = await import('./controller-process.ts');
       await controllerProcess(flags, process.env);
     });
+}
+
+/** An option that lets policies set more; can be repeated, or a list with commas. */
+function allowed(flags: string, variable: string, what: string): Option {
+  return new Option(flags, `let policies set ${what}; can be repeated, or a list with commas`)
+    .env(variable)
+    .argParser(keysOrNames)
+    .default([], 'none');
+}
+
+function keysOrNames(text: string, before: string[]): string[] {
+  const added = items(text);
+  for (const item of added) {
+    if (!/^[A-Za-z0-9][-A-Za-z0-9_./]{0,316}$/.test(item)) {
+      throw new InvalidArgumentError(
+        `${JSON.stringify(item)} is no name, and no beginning of a key: these have letters, digits and -_./`,
+      );
+    }
+  }
+  return [...new Set([...before, ...added])];
+}
+
+/** What a list with commas names. */
+function items(text: string): string[] {
+  return text
+    .split(',')
+    .map((item) => item.trim())
+    .filter((item) => item !== '');
 }
 
 function portNumber(text: string): number {
@@ -54,10 +108,7 @@ function portNumber(text: string): number {
 
 /** The namespaces of `before` and of a list with commas, each once. */
 function namespaces(text: string, before: string[]): string[] {
-  const names = text
-    .split(',')
-    .map((name) => name.trim())
-    .filter((name) => name !== '');
+  const names = items(text);
   for (const name of names) {
     // A label as RFC 1123 has it, which is what the API server takes for a namespace's name.
     if (!/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(name)) {

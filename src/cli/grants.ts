@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { printable } from '../api/run-result.ts';
 import { ConfigurationError } from '../database/config.ts';
 import { addPolicyOptions, type PolicyOptions } from './policy-options.ts';
 
@@ -11,6 +12,6 @@ export function addGrantsCommand(program: Command): void {
       if (options.role === '') throw new ConfigurationError('--role must not be empty');
       const [{ grants }, { policyOf }] = await Promise.all([import('../retention/grants.ts'), import('./policy.ts')]);
       const policy = await policyOf({ ...program.opts<PolicyOptions>(), ...options });
-      process.stdout.write(grants(options.role, policy.schema, policy.retention, policy.limits));
+      process.stdout.write(printable(grants(options.role, policy.schema, policy.retention, policy.limits)));
     });
 }

@@ -1,5 +1,5 @@
 import type pg from 'pg';
-import { exitCodes, type IndexAdvice } from '../api/run-result.ts';
+import { exitCodes, type IndexAdvice, printable } from '../api/run-result.ts';
 import { configFromCommandLine } from '../database/command-line.ts';
 import { connect } from '../database/connect.ts';
 import { brokenIndexes, dropStatement } from '../retention/index-advice.ts';
@@ -30,7 +30,7 @@ export async function adviseOrApply(options: DatabaseOptions & { apply?: boolean
     log: textLogger(process.stderr),
     now: () => new Date(),
   });
-  if (result !== 'DryRun') process.stderr.write(`error: ${message ?? result}\n`);
+  if (result !== 'DryRun') process.stderr.write(`error: ${printable(message ?? result)}\n`);
   else if (indexAdvice.length === 0) process.stdout.write('-- no index is advised\n');
   const client = options.apply && indexAdvice.length > 0 ? await open(signal) : undefined;
   try {
@@ -43,9 +43,9 @@ export async function adviseOrApply(options: DatabaseOptions & { apply?: boolean
 
 /** Prints the advice as SQL; with a client, runs each statement once it is printed. */
 async function show({ table, saving, statements }: IndexAdvice, client: pg.Client | undefined, tables: Tables) {
-  process.stdout.write(`-- ${table}: ${saving}\n`);
+  process.stdout.write(`-- ${table}: ${printable(saving)}\n`);
   for (const statement of statements) {
-    process.stdout.write(`${statement};\n`);
+    process.stdout.write(`${printable(statement)};\n`);
     // Each on its own: `concurrently` is not allowed in a transaction.
     await client?.query(statement).catch(async (error) => {
       throw new Error(await explainFailure(error, client, tables), { cause: error });

@@ -13,6 +13,7 @@ export function jsonLogger(env: Readonly<Record<string, string | undefined>>): L
   if (!levels.includes(level)) {
     throw new ConfigurationError(`LOG_LEVEL must be one of ${levels.join(', ')} (given: "${level}")`);
   }
+  const destination = pino.destination({ fd: 2, sync: true });
   return pino(
     {
       level,
@@ -20,6 +21,13 @@ export function jsonLogger(env: Readonly<Record<string, string | undefined>>): L
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
     },
-    pino.destination({ fd: 2, sync: true }),
+    { write: (line) => void destination.write(harmless(line)) },
+  );
+}
+
+/** The same JSON, without characters that JSON may have as they are and a terminal obeys. */
+export function harmless(line: string): string {
+  return line.replaceAll(/(?![\n\t])[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (character) =>
+    character.replaceAll(/[\s\S]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`),
   );
 }

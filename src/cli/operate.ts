@@ -1,4 +1,4 @@
-import { exitCodes, type RunReport, resultWithoutOperations } from '../api/run-result.ts';
+import { exitCodes, printable, type RunReport, resultWithoutOperations } from '../api/run-result.ts';
 import { configFromCommandLine } from '../database/command-line.ts';
 import { ConfigurationError } from '../database/config.ts';
 import { connect } from '../database/connect.ts';
@@ -22,7 +22,7 @@ export async function operate(name: CommandName, options: OperationOptions): Pro
     const report = await reportOf(name, options, identity);
     const exitCode = exitCodes[report.result];
     process.stdout.write(await printReport(report, format));
-    if (exitCode !== 0) process.stderr.write(`error: ${report.message ?? report.result}\n`);
+    if (exitCode !== 0) process.stderr.write(`error: ${printable(report.message ?? report.result)}\n`);
     return exitCode;
   } catch (error) {
     // Whoever reads JSON or YAML gets a result whatever happens; main tells the reason on stderr.

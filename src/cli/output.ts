@@ -1,14 +1,14 @@
-import { exitCodes, type OperationResult, type RunReport, type Statistics } from '../api/run-result.ts';
+import { exitCodes, type OperationResult, printable, type RunReport, type Statistics } from '../api/run-result.ts';
 import type { outputs } from './policy-options.ts';
 
 const number = new Intl.NumberFormat('en-US');
 
-/** A run's report in the format that was asked for; ends with a newline. */
+/** A run's report in the format that was asked for; ends with a newline. For people it is printable, for programs exact. */
 export async function printReport(report: RunReport, format: (typeof outputs)[number]): Promise<string> {
   if (format === 'json') return `${JSON.stringify(report, undefined, 2)}\n`;
   if (format === 'yaml') return (await import('yaml')).stringify(report);
   const body = report.statistics === undefined ? cleanupText(report) : statisticsText(report.statistics);
-  return `${body}\n`;
+  return `${printable(body)}\n`;
 }
 
 function cleanupText(report: RunReport): string {
@@ -70,7 +70,8 @@ function statisticsText(statistics: Statistics): string {
   });
   const uncovered = (['sessions', 'instructions'] as const).flatMap((kind) =>
     (statistics.uncovered[kind] ?? []).map(
-      ({ status, rows: count }) => `${kind}: ${number.format(count)} past their age in status "${status}"`,
+      ({ status, rows: count }) =>
+        `${kind}: ${number.format(count)} past their age in status ${JSON.stringify(status)}`,
     ),
   );
   return [

@@ -1,3 +1,4 @@
+import { printable } from '../api/run-result.ts';
 import type { Logger } from '../kubernetes/logger.ts';
 
 /** For people at a terminal: warnings as one line each. What succeeds or fails is told once, with the result. */
@@ -8,7 +9,7 @@ export function textLogger(stream: NodeJS.WritableStream): Logger {
     warn(fields, message) {
       const { name, reason, message: detail } = fields as Record<string, unknown>;
       const parts = [name, message, detail ?? reason].filter((part) => part !== undefined);
-      stream.write(`warning: ${parts.join(': ')}\n`);
+      stream.write(`warning: ${printable(parts.join(': '))}\n`);
     },
     error() {},
   };

@@ -60,7 +60,7 @@ export interface ControllerOptions extends RunnerImage {
  * it has lost its Lease, with all requests given up at once, and where the port cannot be had.
  */
 export async function runController(options: ControllerOptions): Promise<void> {
-  const { connection, image, imagePullPolicy, log, signal, now = () => new Date() } = options;
+  const { connection, image, imagePullPolicy, allowed, log, signal, now = () => new Date() } = options;
   const leadership = new Leadership({
     client: new Client(connection),
     namespace: options.leaseNamespace,
@@ -98,7 +98,7 @@ export async function runController(options: ControllerOptions): Promise<void> {
           .every(({ hasSynced }) => hasSynced),
       ownWrites,
       events,
-      runner: { image, imagePullPolicy },
+      runner: { image, imagePullPolicy, allowed },
       log,
       now,
     });

@@ -11,7 +11,7 @@ import { ownLabels, type PlannedJob, podTemplate, type RunnerImage } from './pod
 /** The runner ends itself at maxDuration; this much later the Pod is killed, as the last resort. */
 const deadlineGraceSeconds = 15 * 60;
 /** A node that slept or a controller manager that was away may start a run this late. */
-const startingDeadlineSeconds = 600;
+export const startingDeadlineSeconds = 600;
 const requestedJobTtlSeconds = 24 * 60 * 60;
 
 /** On a Job: which Pod template it was made with; what the API server or a webhook makes of that does not count. */

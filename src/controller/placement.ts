@@ -1,4 +1,6 @@
 import { ApiError } from '../kubernetes/api-error.ts';
+import { notAllowed, nothingAllowed } from './allowed.ts';
+import { withoutCatchUp } from './catch-up.ts';
 import type { Problem } from './conditions.ts';
 import { desiredObjects } from './desired.ts';
 import type { CronJob, Policy } from './objects.ts';
@@ -33,6 +35,7 @@ interface Attempt {
   runner: RunnerImage;
   /** The policy's CronJobs as they are. */
   existing: CronJob[];
+  now: Date;
 }
 
 /**
@@ -41,7 +44,7 @@ interface Attempt {
  */
 export async function placement(
   context: PlaceContext,
-  { parsed, obstacle, fingerprint, others, runner, existing }: Attempt,
+  { parsed, obstacle, fingerprint, others, runner, existing, now }: Attempt,
 ): Promise<Placement> {
   if (obstacle) {
     const { cronJobs, error } = await suspend(context, existing);
@@ -52,6 +55,8 @@ export async function placement(
   }
   if ('problem' in parsed) return hold(context, existing, { reason: 'InvalidSpec', message: parsed.problem });
   const { policy } = parsed;
+  const excess = notAllowed(policy.spec, runner.allowed ?? nothingAllowed);
+  if (excess) return hold(context, existing, { reason: 'RunnerNotAllowed', message: excess });
   const overlap = findOverlap({ policy, fingerprint }, others);
   if (overlap) return hold(context, existing, { reason: 'Overlap', message: overlapWords(policy, overlap) });
 
@@ -62,7 +67,11 @@ export async function placement(
     // Before all that may fail: what the spec no longer has must not run on.
     for (const cronJob of existing) if (!names.includes(cronJob.metadata.name)) await remove(context, cronJob);
     remaining = existing.filter((cronJob) => names.includes(cronJob.metadata.name));
-    return { cronJobs: await place(context, policy, desired) };
+    const cronJobs = desired.cronJobs.map((cronJob) => {
+      const live = remaining.find(({ metadata }) => metadata.name === cronJob.metadata.name);
+      return withoutCatchUp(cronJob, live, now);
+    });
+    return { cronJobs: await place(context, policy, { ...desired, cronJobs }) };
   } catch (error) {
     if (error instanceof StalledError) return hold(context, remaining, error.problem);
     const waiting = error instanceof WaitingError ? error.problem : undefined;

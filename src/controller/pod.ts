@@ -3,6 +3,7 @@ import { effectiveRetention } from '../api/effective.ts';
 import { jobLabel, policyLabel } from '../api/policy.ts';
 import { type RunRequest, runnerEnvironment, runnerPaths } from '../api/run-request.ts';
 import type { Json, KubernetesObject } from '../kubernetes/types.ts';
+import type { Allowed } from './allowed.ts';
 import { appliedBy } from './applied.ts';
 import { runAccountName } from './names.ts';
 import type { Policy } from './objects.ts';
@@ -18,6 +19,8 @@ export interface PlannedJob {
 export interface RunnerImage {
   image: string;
   imagePullPolicy?: 'Always' | 'IfNotPresent' | 'Never';
+  /** What policies may set; nothing without it. */
+  allowed?: Allowed;
 }
 
 export type PodTemplate = Json<V1PodTemplateSpec>;
@@ -74,7 +77,8 @@ export function runRequest(policy: Policy, job: PlannedJob, trigger: RunRequest[
 
 /**
  * The Pod of a run. It meets the restricted Pod Security Standard and sets no user: the image's own numeric USER
- * counts, or the one that OpenShift assigns. `spec.runner` is laid over it, but cannot change what runs.
+ * counts, or the one that OpenShift assigns. `spec.runner` is laid over it, as far as it is allowed, but cannot change
+ * what runs.
  */
 export function podTemplate(
   policy: Policy,

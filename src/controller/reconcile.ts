@@ -30,6 +30,7 @@ import { jobOf, type RunnerImage } from './pod.ts';
 import { jobNames, policyStatus } from './policy-status.ts';
 import { Refusals } from './refusals.ts';
 import { eventsOf, forgetJobs, reportForRuns } from './report.ts';
+import { deleteJobs, surplusJobs } from './requested-jobs.ts';
 import { ageOf, podGraceMs, requeueAfterMs } from './requeue.ts';
 import { handleRequest } from './run-now.ts';
 import { clearStatus, writeStatus } from './status-writes.ts';
@@ -105,6 +106,7 @@ export class Reconciler {
       others: policy ? this.#rivals(stored) : [],
       runner,
       existing,
+      now: now(),
     });
 
     const stalled = placed.stalled !== undefined;
@@ -130,7 +132,7 @@ export class Reconciler {
     const lastHandled = statusBefore.lastHandledRunRequest;
     const request = placed.retrying
       ? undefined
-      : await handleRequest(this.#options, stored, { policy, jobs, lastHandled, stalled, runner });
+      : await handleRequest(this.#options, stored, { policy, jobs, lastHandled, stalled, runner, now: now() });
 
     const waiting = jobs.filter((job) => !isFinished(job) && !job.status?.ready);
     const status = policyStatus({
@@ -152,6 +154,8 @@ export class Reconciler {
     }
     // After the controller's own part: what others had taken of that is whole again by now.
     if (policy && !placed.retrying) this.#recorded(stored, await forgetJobs(client, stored, names));
+    // Last: until the status has their results and requests, their being there is what says so.
+    if (policy) await deleteJobs(client, surplusJobs(policy, jobs));
     if (error) throw error;
     return { requeueAfterMs: requeueAfterMs(status, policy, waiting, now()) };
   }

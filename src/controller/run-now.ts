@@ -1,3 +1,4 @@
+import { z } from 'zod';
 import { runJobAnnotation, runRequestedAtAnnotation } from '../api/policy.ts';
 import { cutText } from '../api/run-result.ts';
 import { ApiError } from '../kubernetes/api-error.ts';
@@ -7,6 +8,11 @@ import { plannedJobs, requestedJob } from './desired.ts';
 import { isFinished, type Job, type Policy, resources, type StoredPolicy } from './objects.ts';
 import { fieldManager } from './place.ts';
 import { jobOf, type RunnerImage } from './pod.ts';
+
+/** A request that is older when it is first seen is of another time: of a backup, of git, of a controller that was away. */
+const oldestMinutes = 10;
+/** How far the clock of whoever asks may be ahead of the controller's. */
+const aheadMinutes = 5;
 
 /** What becomes of a request for a run now; either way it is handled, and its value goes into the status. */
 export type RunNow = { handled: string } & ({ make: Job } | { made: true } | { refused: string });
@@ -20,10 +26,22 @@ export interface RunNowInput {
   lastHandled: string | undefined;
   stalled: boolean;
   runner: RunnerImage;
+  /** The policy's creationTimestamp. */
+  createdAt: string | undefined;
+  now: Date;
 }
 
 /** Decides about the policy's run-requested-at annotation; undefined without a value that is new. */
-export function runNow({ annotations, policy, jobs, lastHandled, stalled, runner }: RunNowInput): RunNow | undefined {
+export function runNow({
+  annotations,
+  policy,
+  jobs,
+  lastHandled,
+  stalled,
+  runner,
+  createdAt,
+  now,
+}: RunNowInput): RunNow | undefined {
   const value = annotations?.[runRequestedAtAnnotation];
   if (!value) return undefined;
   const handled = cutText(value);
@@ -40,6 +58,8 @@ export function runNow({ annotations, policy, jobs, lastHandled, stalled, runner
   }
   const made = requestedJob(policy, job, value, runner);
   if (jobs.some((existing) => existing.metadata.name === made.metadata.name)) return { handled, made: true };
+  const untimely = whyUntimely(value, createdAt, now);
+  if (untimely) return refuse(untimely);
   if (stalled) return refuse('the policy is Stalled; see its conditions');
   if (policy.spec.suspend) return refuse('the policy is suspended');
   const active = jobs.find((candidate) => jobOf(candidate) === job.name && !isFinished(candidate));
@@ -47,13 +67,35 @@ export function runNow({ annotations, policy, jobs, lastHandled, stalled, runner
   return { handled, make: made };
 }
 
+/** Why a request of this time is not one for now, such as one that came with a restored or a copied policy. */
+function whyUntimely(value: string, createdAt: string | undefined, now: Date): string | undefined {
+  if (!z.iso.datetime({ offset: true }).safeParse(value).success) {
+    return 'the value must be a time with its zone, as `date -Is` writes it';
+  }
+  const at = Date.parse(value);
+  if (createdAt && at < Date.parse(createdAt)) {
+    return `it is older than the policy itself, which was created at ${createdAt}; ask again if a run is wanted`;
+  }
+  if (at < now.getTime() - oldestMinutes * 60_000) {
+    return `it is older than ${oldestMinutes} minutes; ask again if a run is wanted`;
+  }
+  if (at > now.getTime() + aheadMinutes * 60_000) {
+    return `it is more than ${aheadMinutes} minutes in the future; check the clock of the machine that set it`;
+  }
+  return undefined;
+}
+
 /** Makes the Job that was asked for; `announce` is for when the status says that the request is handled. */
 export async function handleRequest(
   { client, events }: { client: Client; events: Pick<EventRecorder, 'record'> },
   stored: StoredPolicy,
-  input: Omit<RunNowInput, 'annotations'>,
+  input: Omit<RunNowInput, 'annotations' | 'createdAt'>,
 ): Promise<{ handled: string; announce(): void } | undefined> {
-  const decision = runNow({ annotations: stored.metadata.annotations, ...input });
+  const decision = runNow({
+    annotations: stored.metadata.annotations,
+    createdAt: stored.metadata.creationTimestamp,
+    ...input,
+  });
   if (!decision) return undefined;
   const { handled } = decision;
   const refused = (why: string) => ({

@@ -7,6 +7,7 @@ import type { Client } from '../../src/kubernetes/client.ts';
 import { applyWouldChange } from '../../src/kubernetes/equality.ts';
 import { type KubernetesObject, keyOf, type Resource } from '../../src/kubernetes/types.ts';
 import { runnerImage } from '../support/controller.ts';
+import { withDeadlineOf } from '../support/controller-objects.ts';
 
 const placed = [
   resources.cronJobs,
@@ -63,7 +64,8 @@ export async function differences(admin: Client, requested: ReadonlyMap<string, 
     for (const [key, object] of named) {
       const live = there.get(key);
       if (!live) found.push(`${resource.kind} ${key} is missing`);
-      else if (applyWouldChange(object, live, { fieldManager })) found.push(`${resource.kind} ${key} differs`);
+      else if (applyWouldChange(withDeadlineOf(live, object), live, { fieldManager }))
+        found.push(`${resource.kind} ${key} differs`);
     }
     for (const key of there.keys()) if (!named.has(key)) found.push(`${resource.kind} ${key} is too much`);
   }

@@ -63,7 +63,7 @@ export class World {
         const patch = { spec: { schedule: '0 0 1 1 *', suspend: true } };
         await admin.mergePatch(resources.cronJobs, cronJob, patch, by).catch(unlessGone);
       } else if (!this.requested.has(key)) {
-        const value = `request ${number}`;
+        const value = new Date().toISOString();
         const annotations = { [runRequestedAtAnnotation]: value };
         await admin.mergePatch(resources.policies, ref, { metadata: { annotations } }, by);
         this.requested.set(key, value);

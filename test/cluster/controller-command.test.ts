@@ -30,13 +30,15 @@ it('`retention controller` works by its kubeconfig, in the namespaces it is give
     new Policies(client, await cluster.createNamespace()),
     new Policies(client, await cluster.createNamespace()),
   ];
-  for (const policies of [here, there, elsewhere]) await policies.apply('smartem');
+  const runner = { labels: { team: 'em', 'cost.example.com/centre': '7' } };
+  for (const policies of [here, there, elsewhere]) await policies.apply('smartem', { runner });
   const { child, ended } = run(
     ['--namespace', `${here.namespace}, ${there.namespace}`, '--namespace', here.namespace],
     {
       KUBECONFIG: cluster.kubeconfigPath,
       RETENTION_RUNNER_IMAGE: 'example.com/retention:7',
       RETENTION_RUNNER_IMAGE_PULL_POLICY: 'Always',
+      RETENTION_ALLOWED_LABELS: 'team, cost.example.com/',
     },
   );
   for (const policies of [here, there]) {
@@ -67,6 +69,8 @@ it.each([
   [['--image', 'x', '--image-pull-policy', 'Sometimes'], {}, 'Allowed choices are Always, IfNotPresent, Never'],
   [['--image', 'x', '--namespace', 'lab,Lab_2'], {}, '"Lab_2" is no name of a namespace'],
   [['--image', 'x'], { RETENTION_NAMESPACES: 'lab-' }, '"lab-" is no name of a namespace'],
+  [['--image', 'x', '--allow-labels', 'team,*'], {}, '"*" is no name, and no beginning of a key'],
+  [['--image', 'x'], { RETENTION_ALLOWED_PRIORITY_CLASSES: 'a b' }, '"a b" is no name'],
   [['--image', 'x'], { KUBECONFIG: '/no/such/file' }, '/no/such/file'],
 ])('`retention controller %j` says what is wrong, and ends with 2', async (args, env, words) => {
   const { code, stderr } = await run(args, env).ended;

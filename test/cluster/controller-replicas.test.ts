@@ -66,9 +66,9 @@ it('of two replicas one works; when it is killed the other takes over, and write
     return undefined;
   });
   const second = replicas.find((replica) => replica !== first)!;
-  await policies.apply('smartem', {}, { 'retention.agentdata.io/run-requested-at': 'now' });
+  const at = await policies.ask('smartem');
   await policies.settled('smartem', 'Ready', 'True');
-  await policies.statusOf('smartem', 'the request to be handled', (status) => status.lastHandledRunRequest === 'now');
+  await policies.statusOf('smartem', 'the request to be handled', (status) => status.lastHandledRunRequest === at);
   expect(await leads(second)).toBe(false);
   expect((await second.get('/metrics')).text).not.toContain('retention_policy_info{');
   expect((await first.get('/metrics')).text).toContain(

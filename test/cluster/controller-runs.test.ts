@@ -7,7 +7,7 @@ import {
   statisticsFieldManager,
 } from '../../src/api/policy.ts';
 import type { RunResult } from '../../src/api/run-result.ts';
-import { isFinished, type Job, resources } from '../../src/controller/objects.ts';
+import { finishedAs, isFinished, type Job, resources, timestamp } from '../../src/controller/objects.ts';
 import { stoppedAnnotation } from '../../src/controller/stopped.ts';
 import { adminClient, installOperator, startController } from '../support/controller.ts';
 import { runOf } from '../support/controller-objects.ts';
@@ -58,14 +58,13 @@ const hasEvent = (reason: string) =>
   eventually(`an Event ${reason}`, async () => (await eventReasons()).includes(reason));
 
 describe('a run that is asked for', () => {
-  const ask = (value: string, spec: object, annotations: Record<string, string> = {}) =>
-    policies.apply('smartem', { ...spec }, { [runRequestedAtAnnotation]: value, ...annotations });
+  const ask = (spec: object, annotations: Record<string, string> = {}) =>
+    policies.ask('smartem', { ...spec }, annotations);
   const handled = (value: string) =>
     policies.statusOf('smartem', `${value} to be handled`, (status) => status.lastHandledRunRequest === value);
 
   it('is made once per value, of the first job or the one that is named', async () => {
-    await ask('1', { jobs });
-    await handled('1');
+    await handled(await ask({ jobs }));
     const [first, ...none] = (await client.list(resources.jobs, { namespace })).items as Job[];
     expect(none).toEqual([]);
     expect(first!.metadata).toMatchObject({
@@ -75,28 +74,27 @@ describe('a run that is asked for', () => {
     });
     await hasEvent('RunRequested');
 
-    await ask('2', { jobs }, { [runJobAnnotation]: 'nightly' });
-    await handled('2');
+    const second = await ask({ jobs }, { [runJobAnnotation]: 'nightly' });
+    await handled(second);
     expect(await jobNames()).toEqual([first!.metadata.name, expect.stringMatching(/^smartem-nightly-/)]);
 
     // The same value again, when the controller has started anew and the Job is gone: nothing is made.
     await client.delete(resources.jobs, { namespace, name: (await jobNames())[1]! });
     await controller!.stop();
     controller = await startController(cluster);
-    await ask('2', { jobs, history: { runs: 5 } }, { [runJobAnnotation]: 'nightly' });
+    const annotations = { [runRequestedAtAnnotation]: second, [runJobAnnotation]: 'nightly' };
+    await policies.apply('smartem', { jobs, history: { runs: 5 } }, annotations);
     await policies.statusOf('smartem', 'generation 2', (status) => status.observedGeneration === 2);
     expect(await jobNames()).toEqual([first!.metadata.name]);
   });
 
   it('shows as active, and another of that job is refused meanwhile, but not one of another job', async () => {
-    await ask('1', { jobs });
+    await ask({ jobs });
     await policies.statusOf('smartem', 'the run', ({ jobs }) => jobs?.[0]?.active === 1);
-    await ask('2', { jobs });
-    await handled('2');
+    await handled(await ask({ jobs }));
     await hasEvent('RunRequestRefused');
     expect(await jobNames()).toHaveLength(1);
-    await ask('3', { jobs }, { [runJobAnnotation]: 'nightly' });
-    await handled('3');
+    await handled(await ask({ jobs }, { [runJobAnnotation]: 'nightly' }));
     expect(await jobNames()).toHaveLength(2);
   });
 
@@ -105,22 +103,69 @@ describe('a run that is asked for', () => {
     ['without such a job', { jobs }, { [runJobAnnotation]: 'weekly' }],
     ['that is Stalled', { jobs, schedule: '61 * * * *' }, {}],
   ])('is refused of a policy %s, and does not come back', async (_, spec, annotations) => {
-    await ask('1', spec, annotations);
-    await handled('1');
+    const at = await ask(spec, annotations);
+    await handled(at);
     await hasEvent('RunRequestRefused');
-    await ask('1', { jobs });
+    await policies.apply('smartem', { jobs }, { [runRequestedAtAnnotation]: at });
     await policies.settled('smartem', 'Ready', 'True');
     expect(await jobNames()).toEqual([]);
   });
+
+  it.each([
+    ['of a backup', '2024-03-01T04:00:00Z'],
+    ['of a moment ago', new Date(Date.now() - 5000).toISOString()],
+    ['of the future', new Date(Date.now() + 3_600_000).toISOString()],
+    ['that is no time', 'now'],
+  ])('is refused where a new policy comes with a request %s', async (_, value) => {
+    await policies.apply('smartem', { jobs }, { [runRequestedAtAnnotation]: value });
+    await handled(value);
+    await hasEvent('RunRequestRefused');
+    expect(await jobNames()).toEqual([]);
+  });
 });
+
+it('finished Jobs of requests stay as many as the history says, also when eight were asked for', async () => {
+  const history = { successfulJobs: 2, failedJobs: 1 };
+  const made: string[] = [];
+  for (let n = 0; n < 8; n++) {
+    const at = await policies.ask('smartem', { jobs, history });
+    await policies.statusOf('smartem', 'the request', (status) => status.lastHandledRunRequest === at);
+    const active = (await client.list(resources.jobs, { namespace })).items.find((job) => !finishedAs(job));
+    const name = active!.metadata.name;
+    made.push(name);
+    // Kubernetes' times are whole seconds.
+    await finish(name, timestamp(new Date(Date.now() + n * 2000)));
+    await policies.statusOf('smartem', 'no run', ({ jobs }) => jobs?.[0]?.active === 0);
+  }
+  await eventually('two Jobs', async () => (await jobNames()).length === 2);
+  expect(await jobNames()).toEqual(made.slice(-2).sort());
+});
+
+/** Ends the Job at this time as its controller would, were there a node. */
+async function finish(name: string, completionTime: string): Promise<void> {
+  const true_ = { status: 'True', lastTransitionTime: completionTime, lastProbeTime: completionTime };
+  const conditions = [
+    { type: 'SuccessCriteriaMet', ...true_ },
+    { type: 'Complete', ...true_ },
+  ];
+  const status = { completionTime, succeeded: 1, active: 0, ready: 0, terminating: 0, conditions };
+  await eventually(`${name} to be finished`, () =>
+    client
+      .mergePatch(resources.jobs, { namespace, name }, { status }, { fieldManager: 'test', subresource: 'status' })
+      .then(
+        () => true,
+        () => false,
+      ),
+  );
+}
 
 describe('a run that has not started', () => {
   const slow = { jobs, preset: 'Development' };
   /** The Job of the first job of a policy that asked for it: no node is there to start it. */
   const waiting = async () => {
-    await policies.apply('smartem', slow, { [runRequestedAtAnnotation]: '1' });
+    const at = await policies.ask('smartem', slow);
     await policies.statusOf('smartem', 'the run', (status) => status.jobs?.[0]?.active === 1);
-    return (await client.list(resources.jobs, { namespace })).items[0]!.metadata;
+    return { ...(await client.list(resources.jobs, { namespace })).items[0]!.metadata, at };
   };
   const gone = () => eventually('the Job to be gone', async () => (await jobNames()).length === 0);
 
@@ -131,8 +176,8 @@ describe('a run that has not started', () => {
     ['is Stalled', { ...slow, timeZone: 'Mars/Olympus' }],
     ['no longer has that job', { jobs: [jobs[1]], preset: 'Development' }],
   ])('goes when the policy %s', async (_, spec) => {
-    const { name } = await waiting();
-    await policies.apply('smartem', spec, { [runRequestedAtAnnotation]: '1' });
+    const { name, at } = await waiting();
+    await policies.apply('smartem', spec, { [runRequestedAtAnnotation]: at });
     await gone();
     await hasEvent('JobDeleted');
     await policies.statusOf('smartem', 'no run', (status) => status.jobs!.every(({ active }) => active === 0));
@@ -141,7 +186,7 @@ describe('a run that has not started', () => {
 
   it('frees its job at once for another', async () => {
     const { name } = await waiting();
-    await policies.apply('smartem', { jobs }, { [runRequestedAtAnnotation]: '2' });
+    await policies.ask('smartem', { jobs });
     await eventually('the other Job', async () => {
       const names = await jobNames();
       return names.length === 1 && names[0] !== name;

@@ -1,5 +1,6 @@
 import { afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
 import { runFieldManager } from '../../src/api/policy.ts';
+import { nothingAllowed } from '../../src/controller/allowed.ts';
 import { resources } from '../../src/controller/objects.ts';
 import { adminClient, controllerConnection, installOperator, startController } from '../support/controller.ts';
 import { runOf } from '../support/controller-objects.ts';
@@ -29,6 +30,7 @@ const start = async () => {
     connection: proxy.connection,
     namespaces: [policies.namespace],
     relistMs: 300,
+    allowed: { ...nothingAllowed, labels: ['team'] },
   });
 };
 

@@ -1,6 +1,6 @@
 import { PatchStrategy, setHeaderOptions, type V1Pod } from '@kubernetes/client-node';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { runFieldManager, runRequestedAtAnnotation } from '../../src/api/policy.ts';
+import { runFieldManager } from '../../src/api/policy.ts';
 import { resources } from '../../src/controller/objects.ts';
 import { adminClient, installOperator, startController } from '../support/controller.ts';
 import { runOf } from '../support/controller-objects.ts';
@@ -14,6 +14,7 @@ const client = adminClient(cluster);
 let node: ProcessNode;
 let controller: Awaited<ReturnType<typeof startController>> | undefined;
 let policies: Policies;
+let requestedAt: string;
 
 /** Runners that cannot report, each in its way. */
 const images = {
@@ -40,7 +41,7 @@ async function runWith(
   const namespace = await cluster.createNamespace(labels);
   policies = new Policies(client, namespace);
   controller = await startController(cluster, { image, namespaces: [namespace] });
-  await policies.apply('smartem', { ...spec }, { [runRequestedAtAnnotation]: 'now' });
+  requestedAt = await policies.ask('smartem', { ...spec });
   return namespace;
 }
 
@@ -170,8 +171,12 @@ describe('a runner that cannot start is told of while it waits,', () => {
       { namespace, name: 'none', body: { status: { hard, used: { pods: '0' } } } },
       setHeaderOptions('Content-Type', PatchStrategy.MergePatch),
     );
-    await policies.statusOf('smartem', 'the request to be refused', (status) => status.lastHandledRunRequest === 'now');
-    await policies.apply('smartem', {}, { [runRequestedAtAnnotation]: 'again' });
+    await policies.statusOf(
+      'smartem',
+      'the request to be refused',
+      (status) => status.lastHandledRunRequest === requestedAt,
+    );
+    await policies.ask('smartem');
     expect((await trouble()).message).toContain('refused by a ResourceQuota: raise the quota');
   });
 });

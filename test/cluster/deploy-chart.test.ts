@@ -148,6 +148,26 @@ describe('the controller', () => {
   });
 });
 
+test('what policies may set is nothing by default, and else what the values say', async () => {
+  const allowed = async (args: string[] = []) =>
+    (await podTemplate(args)).spec.containers[0]!.env.filter(({ name }) => name.startsWith('RETENTION_ALLOWED_'));
+  expect(await allowed()).toEqual([]);
+  const set = {
+    'controller.policiesMaySet': {
+      labels: ['team', 'cost.example.com/'],
+      annotations: ['sidecar.istio.io/inject'],
+      priorityClasses: ['low'],
+      runtimeClasses: ['gvisor', 'kata'],
+    },
+  };
+  expect(await allowed(values(set))).toEqual([
+    { name: 'RETENTION_ALLOWED_LABELS', value: 'team,cost.example.com/' },
+    { name: 'RETENTION_ALLOWED_ANNOTATIONS', value: 'sidecar.istio.io/inject' },
+    { name: 'RETENTION_ALLOWED_PRIORITY_CLASSES', value: 'low' },
+    { name: 'RETENTION_ALLOWED_RUNTIME_CLASSES', value: 'gvisor,kata' },
+  ]);
+});
+
 test('the service account takes annotations', async () => {
   const rendered = await template(values({ 'serviceAccount.annotations': { 'example.com/role': 'r' } }));
   const account = manifests(rendered).find(({ kind }) => kind === 'ServiceAccount');

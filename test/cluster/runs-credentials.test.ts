@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { AuthorizationV1Api, KubeConfig } from '@kubernetes/client-node';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { resources } from '../../src/controller/objects.ts';
 import type { ApiError } from '../../src/kubernetes/api-error.ts';
 import type { Client } from '../../src/kubernetes/client.ts';
 import { addConnection } from '../support/data/due-rows.ts';
@@ -80,6 +81,16 @@ describe('a running Pod has a token', () => {
         verbs: ['patch'],
       },
     ]);
+  });
+
+  test('that shows all of its policy to whoever patches nothing into the status, and of another policy nothing', async () => {
+    const look = (name: string) => {
+      const options = { fieldManager: 'tried', subresource: 'status' } as const;
+      return client.mergePatch(resources.policies, { namespace: runs.namespace, name }, {}, options);
+    };
+    const policy = await runs.policies.get('own');
+    expect(await look('own')).toMatchObject({ spec: policy.spec, metadata: { uid: policy.metadata.uid } });
+    await expect(look('other')).rejects.toMatchObject({ status: 403 });
   });
 
   test.for(forbidden)('that may not %s', async ([, attempt]) => {

@@ -14,6 +14,7 @@ import type { Client } from '../../src/kubernetes/client.ts';
 import { applyWouldChange } from '../../src/kubernetes/equality.ts';
 import { type KubernetesObject, keyOf, type Resource } from '../../src/kubernetes/types.ts';
 import { runnerImage } from '../support/controller.ts';
+import { withDeadlineOf } from '../support/controller-objects.ts';
 import { conditionOf } from '../support/policies.ts';
 
 /** What the controller says of a policy: `Ready`, or the reason why it is Stalled with the words. */
@@ -81,7 +82,7 @@ export async function wrongObjects(admin: Client, policies: StoredPolicy[]): Pro
 function difference(object: KubernetesObject, live: KubernetesObject | undefined, uid: string): string[] {
   if (!live) return [`${id(object)} is missing`];
   if (!isControlledBy(live, uid)) return [`${id(object)} is somebody else's`];
-  return applyWouldChange(object, live, { fieldManager }) ? [`${id(object)} differs`] : [];
+  return applyWouldChange(withDeadlineOf(live, object), live, { fieldManager }) ? [`${id(object)} differs`] : [];
 }
 
 const id = ({ kind, metadata }: KubernetesObject) => `${kind} ${keyOf(metadata)}`;

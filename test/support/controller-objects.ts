@@ -8,6 +8,7 @@ import {
   type Policy,
   parsePolicy,
 } from '../../src/controller/objects.ts';
+import type { KubernetesObject } from '../../src/kubernetes/types.ts';
 import { policyManifest } from './policies.ts';
 
 export const image = { image: 'example.com/retention:1' };
@@ -89,4 +90,11 @@ export function runOf(job: string, fields: Partial<RunResult> = {}): RunResult {
     operations: [],
     ...fields,
   };
+}
+
+/** A CronJob with the starting deadline that the live one has: after another schedule that is short for a while. */
+export function withDeadlineOf<T extends KubernetesObject>(live: KubernetesObject, wanted: T): T {
+  if (wanted.kind !== 'CronJob') return wanted;
+  const { startingDeadlineSeconds } = (live as CronJob).spec ?? {};
+  return { ...wanted, spec: { ...(wanted as KubernetesObject as CronJob).spec, startingDeadlineSeconds } };
 }

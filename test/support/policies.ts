@@ -1,4 +1,4 @@
-import { apiVersion, kind } from '../../src/api/policy.ts';
+import { apiVersion, kind, runRequestedAtAnnotation } from '../../src/api/policy.ts';
 import type { Condition, RetentionPolicyStatus } from '../../src/api/status.ts';
 import { parseStatus, resources, type StoredPolicy } from '../../src/controller/objects.ts';
 import type { Client } from '../../src/kubernetes/client.ts';
@@ -31,6 +31,14 @@ export class Policies {
     const { metadata, ...manifest } = policyManifest(this.namespace, name, spec);
     const options = { fieldManager: 'user', force: true };
     return this.client.apply(resources.policies, { ...manifest, metadata: { ...metadata, annotations } }, options);
+  }
+
+  /** Applies it, and then asks for a run of it as a user does; the value of the request. */
+  async ask(name: string, spec: Spec = {}, annotations: Record<string, string> = {}): Promise<string> {
+    await this.apply(name, spec);
+    const at = new Date().toISOString();
+    await this.apply(name, spec, { [runRequestedAtAnnotation]: at, ...annotations });
+    return at;
   }
 
   get(name: string): Promise<StoredPolicy> {

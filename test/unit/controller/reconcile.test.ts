@@ -20,7 +20,12 @@ const cached: StoredPolicy = { ...policyManifest('lab', 'smartem', { preset: 'De
 /** The policy as somebody changes it while it is reconciled. */
 const fresh: StoredPolicy = {
   ...policyManifest('lab', 'smartem', { preset: 'ScientificCompliance' }),
-  metadata: { ...metadata, generation: 2, resourceVersion: '20', annotations: { [runRequestedAtAnnotation]: 'now' } },
+  metadata: {
+    ...metadata,
+    generation: 2,
+    resourceVersion: '20',
+    annotations: { [runRequestedAtAnnotation]: '2026-03-01T03:59:00Z' },
+  },
 };
 
 it('a policy that changes while it is reconciled gets no run and no status for what it was, but another look at once', async () => {
