@@ -1,3 +1,4 @@
+import { group } from '../api/policy.ts';
 import type { RetentionPolicySpec } from '../api/rules.ts';
 
 /** What policies may set in `spec.runner`, as the administrator says; of an empty list nothing. */
@@ -13,6 +14,15 @@ export interface Allowed {
 /** What others read labels, annotations and classes for, the controller cannot know: nothing passes unless it is named. */
 export const nothingAllowed: Allowed = { labels: [], annotations: [], priorityClasses: [], runtimeClasses: [] };
 
+/** What no list allows: how a container is confined, and by which labels this operator and Services find its own Pods and objects. */
+const neverAllowed = [
+  'container.apparmor.security.beta.kubernetes.io/',
+  'container.seccomp.security.alpha.kubernetes.io/',
+  'seccomp.security.alpha.kubernetes.io/',
+  'app.kubernetes.io/',
+  `${group}/`,
+];
+
 /** Others, such as those of device plugins, would put files of the node into the Pod. */
 const plainResources = ['cpu', 'memory', 'ephemeral-storage'];
 
@@ -26,7 +36,7 @@ export function notAllowed({ runner = {} }: Pick<RetentionPolicySpec, 'runner'>,
   const problems = [
     ...(['labels', 'annotations'] as const).flatMap((field) =>
       Object.keys(runner[field] ?? {})
-        .filter((key) => !allowed[field].some((prefix) => key.startsWith(prefix)))
+        .filter((key) => begins(key, neverAllowed) || !begins(key, allowed[field]))
         .map((key) => refusal(field, key, `keys that begin with ${listed(allowed[field])}`, field)),
     ),
     ...classes.flatMap(([field, name, names, value]) =>
@@ -40,6 +50,8 @@ export function notAllowed({ runner = {} }: Pick<RetentionPolicySpec, 'runner'>,
   ];
   return problems[0];
 }
+
+const begins = (key: string, prefixes: readonly string[]) => prefixes.some((prefix) => key.startsWith(prefix));
 
 function refusal(field: string, given: string, allowed: string, value: string): string {
   const words = /nothing$/.test(allowed) ? 'nothing' : allowed;

@@ -148,7 +148,16 @@ const stalled: [string, Record<string, unknown>, { reason: string; message: RegE
     },
     { reason: 'InvalidSchedule', message: /spec\.schedule/ },
   ],
-  ['a label that is none', { runner: { labels: { 'a b': 'c' } } }, { reason: 'InvalidRunner', message: /labels/ }],
+  [
+    'a node selector that is none',
+    { runner: { nodeSelector: { 'a b': 'c' } } },
+    { reason: 'InvalidRunner', message: /nodeSelector/ },
+  ],
+  [
+    'a label that nobody has allowed',
+    { runner: { labels: { team: 'c' } } },
+    { reason: 'RunnerNotAllowed', message: /spec\.runner\.labels: "team" is not allowed/ },
+  ],
   [
     'a request over its limit',
     { runner: { resources: { limits: { cpu: '1' }, requests: { cpu: '2' } } } },

@@ -19,19 +19,20 @@ export const databaseFailures: DatabaseFailure[] = [
   {
     name: 'wrong-password',
     secret: (right) => ({ uri: uriOf({ ...right, password: 'not-it' }) }),
-    words: /refused the login of user "retention-runs" .*check user and password in Secret wrong-password-db/,
+    words:
+      /the server in Secret wrong-password-db, key uri refused the login of the user; check user and password there/,
     exitCode: 1,
   },
   {
     name: 'nothing-listens',
     secret: async (right) => ({ ...right, port: String(await freePort()) }),
-    words: /nothing answers at localhost:\d+; .*are host and port in Secret nothing-listens-db right\?/,
+    words: /nothing answers at the server in Secret nothing-listens-db; .*are host and port there right\?/,
     exitCode: 1,
   },
   {
     name: 'unknown-database',
     secret: (right) => ({ uri: uriOf({ ...right, dbname: 'nowhere' }) }),
-    words: /the server at localhost:\d+ has no database "nowhere"; check Secret unknown-database-db/,
+    words: /the server in Secret unknown-database-db, key uri has no database of that name; check the name there/,
     exitCode: 1,
   },
   {
@@ -52,7 +53,7 @@ export const databaseFailures: DatabaseFailure[] = [
   {
     name: 'missing-key',
     secret: ({ password: _, ...others }) => others,
-    words: /Secret missing-key-db has no key uri and lacks password; it has dbname, host, port, user/,
+    words: /Secret missing-key-db has no key uri and lacks password; it must have uri, or host/,
     exitCode: 2,
   },
   {
@@ -70,7 +71,8 @@ export const databaseFailures: DatabaseFailure[] = [
   {
     name: 'wrong-host',
     secret: (right) => ({ ...right, host: '127.0.0.1' }),
-    words: /the certificate of 127\.0\.0\.1:\d+ is for other names than 127\.0\.0\.1; connect by a name it holds/,
+    words:
+      /the certificate of the server in Secret wrong-host-db is for other names than its host; connect by a name it holds/,
     exitCode: 1,
   },
 ];

@@ -45,6 +45,16 @@ it('what is named is allowed: keys by how they begin, classes by their name', ()
   );
 });
 
+it.each([
+  ['annotations', 'container.apparmor.security.beta.kubernetes.io/runner'],
+  ['annotations', 'seccomp.security.alpha.kubernetes.io/pod'],
+  ['labels', 'app.kubernetes.io/component'],
+  ['labels', 'retention.agentdata.io/policy'],
+] as const)('no list allows in %s the key %s', (field, key) => {
+  const all: Allowed = { ...some, [field]: [key, key.slice(0, 3)] };
+  expect(refused({ [field]: { [key]: 'x' } }, all)).toContain(`"${key}" is not allowed`);
+});
+
 it('a policy without spec.runner asks for nothing', () => {
   expect(notAllowed(policyWith().spec, nothingAllowed)).toBeUndefined();
 });
