@@ -3,7 +3,7 @@ import { Socket } from 'node:net';
 import type { ConnectionOptions } from 'node:tls';
 import pg from 'pg';
 import { guardLogin } from './authentication.ts';
-import { type DatabaseConfig, isSocket, type Server } from './config.ts';
+import { ConfigurationError, type DatabaseConfig, isSocket, type Server } from './config.ts';
 import { ConnectionError, connectionError, withoutSecrets } from './connection-error.ts';
 import { trustedCas } from './tls.ts';
 import { isLostConnection } from './transient-error.ts';
@@ -18,6 +18,7 @@ export async function connect(
   applicationName: string,
   abandon?: AbortSignal,
 ): Promise<pg.Client> {
+  refuseUnsafe(config);
   const failures: ConnectionError[] = [];
   for (const server of config.servers) {
     abandon?.throwIfAborted();
@@ -33,6 +34,28 @@ export async function connect(
   if (failures.length === 1) throw failures[0]!;
   const { cause } = failures.find((failure) => isLostConnection(failure)) ?? failures[0]!;
   throw new ConnectionError(failures.map(({ message }) => message).join('; '), { cause });
+}
+
+/** Throws ConfigurationError for what the driver would pass on although it means something else. */
+function refuseUnsafe({
+  source,
+  user,
+  database,
+  password,
+  options,
+  channelBinding,
+  servers,
+  tls,
+}: DatabaseConfig): void {
+  // In the startup message a NUL ends a value, and what follows is another parameter.
+  if ([user, database, password, options].some((value) => value?.includes('\0'))) {
+    throw new ConfigurationError(`${source}: user, password, database and options must not contain a NUL character`);
+  }
+  if (channelBinding === 'require' && tls.mode === 'disable' && !servers.every(isSocket)) {
+    throw new ConfigurationError(
+      `${source}: channel_binding=require needs TLS, which is disabled: leave one of them out`,
+    );
+  }
 }
 
 /** A server that answers, and is not the primary that was asked for. */

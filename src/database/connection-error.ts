@@ -120,6 +120,6 @@ export function withoutSecrets(
       const literal = value.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&');
       const quoted = text.replace(new RegExp(`"${literal.replaceAll('"', '"?"')}"`, 'g'), '"***"');
       // Shorter ones are words of any sentence; PostgreSQL quotes the names that it repeats.
-      return value.length < 4 ? quoted : quoted.replace(new RegExp(`(?<![\\w"])${literal}(?![\\w"])`, 'g'), '***');
+      return value.length < 4 ? quoted : quoted.replace(new RegExp(`(?<!\\w)${literal}(?!\\w)`, 'g'), '***');
     }, message);
 }

@@ -203,6 +203,11 @@ async function configure(client: pg.Client, settings: TransactionSettings): Prom
   return rows[0]!.pid;
 }
 
+/** Sets the search_path under which names mean what PostgreSQL's own catalog says, for the rest of the transaction. */
+export async function pinPath(client: pg.Client): Promise<void> {
+  await client.query(`set local search_path to ${pinnedPath}`);
+}
+
 /**
  * For the rest of the transaction, gives the session what the role has at login: the tables' triggers, checks and generated
  * columns were written for that, not for a run's own settings. Whatever is sent after it must be qualified throughout.

@@ -23,6 +23,7 @@ export function acknowledgements({ tables, keys }: Scope, cutoff: string): Opera
     primaryKey: 'acknowledgement_id',
     cutoff,
     dueParameters: [cutoff],
+    updates: [],
     keys: keys.acknowledgement,
     kept: references.map(({ table, rows }) => ({
       table,

@@ -6,19 +6,19 @@ export class RowsRefused extends Error {
   }
 }
 
-/**
- * Classes of SQLSTATEs that are no row's fault: connection, transaction, login, resources, locks, an operator's intervention,
- * the server itself.
- */
-const notOfRows = new Set(['08', '25', '28', '2D', '3D', '40', '53', '55', '57', '58', 'XX']);
+/** Classes of SQLSTATEs that are no row's fault: connection, conflict, resources, an operator's intervention, the server itself. */
+const neverOfRows = new Set(['08', '40', '53', '57', '58', 'XX']);
+/** And those that are the statement's own, unless they come from a function that it calls for a row: privileges, names, settings. */
+const ofStatement = new Set(['25', '28', '2D', '3D', '42', '55']);
 
 /** Whether the error of a statement that changes rows may be the fault of a row: a constraint, a trigger that raises, a check. */
 export function refusesRows(error: unknown): boolean {
   const { code = '', where } = error as { code?: string; where?: string };
+  if (code.length !== 5) return false;
+  // A trigger may raise whatever it likes.
+  if (where !== undefined && /\bat RAISE$/m.test(where)) return true;
   const sqlState = code.slice(0, 2);
-  if (code.length !== 5 || notOfRows.has(sqlState)) return false;
-  // A missing privilege, table or function: the statement's own, or that of a function which it calls for a row.
-  return sqlState !== '42' || where !== undefined;
+  return !neverOfRows.has(sqlState) && (!ofStatement.has(sqlState) || where !== undefined);
 }
 
 /** So many rows may fail; then the operation ends, since all of them may be bad. */

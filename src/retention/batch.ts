@@ -2,7 +2,7 @@ import type pg from 'pg';
 import { asAtLogin } from '../database/session.ts';
 import { RowsRefused, refusesRows } from './bad-rows.ts';
 import type { Operation, Step } from './operation.ts';
-import { keepKeysOut } from './references.ts';
+import { compareKeys, keepKeysOut } from './references.ts';
 
 export const lockNotAvailable = '55P03';
 
@@ -52,7 +52,8 @@ export async function lockAndChange(
   others: 'skip locked' | 'wait',
   most = Number.POSITIVE_INFINITY,
 ): Promise<Taken> {
-  await keepUnknownKeysOut(client, o, step);
+  const keysInto = step.action === 'deleted' ? o.keys : undefined;
+  if (keysInto !== undefined) await keepKeysOut(client, o.table);
   const keys = await lockRows(client, o, step, rows, column, others);
   const due = step.lockFirst ? await lookAgain(client, o, step, column, keys) : keys;
   const taken = due.slice(0, most);
@@ -71,6 +72,7 @@ export async function lockAndChange(
       ),
     );
   }
+  if (keysInto !== undefined) await compareKeys(client, o.table, keysInto);
   return { keys, due: due.length, changed };
 }
 
@@ -79,19 +81,18 @@ export async function lockAndChange(
  * looks at such a row again. Not for a step with `lockFirst`. How many rows changed; throws as `lockAndChange` does.
  */
 export async function changeDirectly(client: pg.Client, o: Operation, step: Step, rows: Rows): Promise<number> {
-  await keepUnknownKeysOut(client, o, step);
+  const keysInto = step.action === 'deleted' ? o.keys : undefined;
+  if (keysInto !== undefined) await keepKeysOut(client, o.table);
   const own = [...o.dueParameters, ...step.changeParameters];
-  return change(
+  const changed = await change(
     client,
     `${step.change(o.dueParameters.length + 1)}
       where ${rows.where(own.length + 1)}
         and ${step.due}`,
     [...own, ...rows.parameters],
   );
-}
-
-async function keepUnknownKeysOut(client: pg.Client, o: Operation, { action }: Step): Promise<void> {
-  if (action === 'deleted' && o.keys !== undefined) await keepKeysOut(client, o.table, o.keys);
+  if (keysInto !== undefined && changed > 0) await compareKeys(client, o.table, keysInto);
+  return changed;
 }
 
 /**

@@ -78,7 +78,8 @@ export async function checkKeys(client: pg.Client, schema: string): Promise<void
     `select c.relname::text as table, a.attname::text as key,
             exists (select from pg_index x
                      where x.indrelid = c.oid and x.indisunique and x.indisvalid and x.indimmediate
-                       and x.indpred is null and x.indnkeyatts = 1 and x.indkey[0] = a.attnum) as unique,
+                       and x.indpred is null and x.indnkeyatts = 1 and x.indkey[0] = a.attnum
+                       and x.indcollation[0] = a.attcollation) as unique,
             c.relkind = 'r' and exists (select from pg_inherits h where h.inhparent = c.oid) as inherited
        from pg_class c
        join pg_namespace n on n.oid = c.relnamespace

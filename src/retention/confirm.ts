@@ -30,7 +30,7 @@ interface Shortened {
 
 /**
  * Whether values of the policy take more than those under which runs have last succeeded, without being confirmed by their
- * very value in guard.confirm. `countedWith` gives the operations that some other values make.
+ * very value in guard.confirm. However few rows that makes due now: once applied, the new value would not be asked for again. `countedWith` gives the operations that some other values make.
  */
 export async function unconfirmed(
   client: pg.Client,
@@ -42,10 +42,9 @@ export async function unconfirmed(
   let confirm: Confirm = guard.confirm ?? {};
   for (const { operation, changes } of due) {
     const shortened = shortenedFor(operation.name, retention, applied ?? {}, guard.confirm ?? {});
-    if (shortened === undefined || rowsOf(changes) === 0) continue;
+    if (shortened === undefined) continue;
     const before = rowsOf(await countDue(client, (await countedWith(shortened.former))[operation.name]));
     const now = rowsOf(changes);
-    if (now <= before) continue;
     whys.push(
       `${operation.name}: ${number.format(now)} rows are due instead of ${number.format(before)} by ${shortened.words.join(' and ')}`,
     );

@@ -13,6 +13,7 @@ export function connections({ tables, retention }: Scope, cutoff: string, closed
     primaryKey: 'id',
     cutoff,
     dueParameters: [cutoff],
+    updates: ['status', 'closed_at', 'close_reason'],
     kept: [],
     atStake: [`${tables.connection} t where t.status operator(pg_catalog.=) 'active'`],
     steps: [

@@ -19,7 +19,8 @@ export async function readClock(client: pg.Client): Promise<string> {
 
 /**
  * The instant less some hours (a day is always 24), as text of a column's type: for a timestamp without time zone in
- * the zone it was written in.
+ * the zone it was written in. Where clocks are put back after it, an hour comes twice: then the earliest that they have
+ * shown since, because what was written in the second one must not be taken for the first.
  */
 async function before(
   client: pg.Client,
@@ -31,7 +32,9 @@ async function before(
   const { rows } = await client.query<{ cutoff: string }>(
     `select case $3::text
               when 'timestamp with time zone' then ($1::timestamptz - make_interval(hours => $2))::text
-              else (($1::timestamptz - make_interval(hours => $2)) at time zone $4)::text
+              else (select min((c.instant + minutes * interval '1 minute') at time zone $4)::text
+                      from (select $1::timestamptz - make_interval(hours => $2) as instant) c
+                     cross join generate_series(0, least($2::int * 60, 180)) minutes)
             end as cutoff`,
     [instant, hours, type, timeZone],
   );

@@ -1,9 +1,12 @@
-import type { Operation, Scope } from './operation.ts';
+import type { Operation, Scope, Step } from './operation.ts';
 
 /** SQL condition: an instruction is not archived yet. `of` names the table, or nothing where an index is made. */
 export function payloadNotArchived(of: 't.' | ''): string {
   return `((${of}payload operator(pg_catalog.->) 'archived') operator(pg_catalog.=) 'true'::pg_catalog.jsonb) is not true`;
 }
+
+/** Where instructions refer to each other a delete frees others: they are archived first, as they were counted. */
+const inOrder = (archivedFirst: boolean, steps: Step[]): Step[] => (archivedFirst ? steps.reverse() : steps);
 
 /**
  * Instructions past instructionRetentionDays: one without acknowledgements is deleted, archived or not; one with them
@@ -33,6 +36,7 @@ export function instructions({ tables, retention, instant, keys }: Scope, cutoff
     primaryKey: 'id',
     cutoff,
     dueParameters: [cutoff, retention.statuses.instructions],
+    updates: ['payload', 'instruction_metadata'],
     keys: keys.instruction,
     kept: references.map(({ table, rows }) => ({
       table,
@@ -43,27 +47,29 @@ export function instructions({ tables, retention, instant, keys }: Scope, cutoff
       `${tables.instruction} t where ${notArchived} order by t.created_at desc`,
       `${tables.instruction} t where not (${notArchived}) and ${without}`,
     ],
-    steps: [
-      {
-        action: 'deleted',
-        due: `${pastAge} and not ${kept}`,
-        // The many archived ones that are kept are joined.
-        from: `${tables.instruction} t where ${pastAge} and ${without}`,
-        lock: 'for update',
-        lockFirst: true,
-        change: () => `delete from ${tables.instruction} t`,
-        changeParameters: [],
-      },
-      {
-        action: 'archived',
-        due: `${pastAge} and ${notArchived} and ${kept}`,
-        // The few that are not archived yet are found first, and then looked up one by one.
-        from: `(select t.*, t.tableoid, t.ctid from ${tables.instruction} t where ${pastAge} and ${notArchived} offset 0) t
+    steps: inOrder(
+      references.some(({ own }) => own),
+      [
+        {
+          action: 'deleted',
+          due: `${pastAge} and not ${kept}`,
+          // The many archived ones that are kept are joined.
+          from: `${tables.instruction} t where ${pastAge} and ${without}`,
+          lock: 'for update',
+          lockFirst: true,
+          change: () => `delete from ${tables.instruction} t`,
+          changeParameters: [],
+        },
+        {
+          action: 'archived',
+          due: `${pastAge} and ${notArchived} and ${kept}`,
+          // The few that are not archived yet are found first, and then looked up one by one.
+          from: `(select t.*, t.tableoid, t.ctid from ${tables.instruction} t where ${pastAge} and ${notArchived} offset 0) t
                 where ${kept}`,
-        // Acknowledgements that come meanwhile need not wait: their instruction stays.
-        lock: 'for no key update',
-        lockFirst: false,
-        change: (first) => `update ${tables.instruction} t
+          // Acknowledgements that come meanwhile need not wait: their instruction stays.
+          lock: 'for no key update',
+          lockFirst: false,
+          change: (first) => `update ${tables.instruction} t
                     set payload = $${first}::pg_catalog.jsonb,
                         instruction_metadata =
                           case
@@ -78,9 +84,10 @@ export function instructions({ tables, retention, instant, keys }: Scope, cutoff
                           pg_catalog.jsonb_build_object(
                             'archived', true,
                             'original_payload_size', coalesce(pg_catalog.octet_length(payload::pg_catalog.text), 0))`,
-        changeParameters: [JSON.stringify({ archived: true, archived_at: instant })],
-      },
-    ],
+          changeParameters: [JSON.stringify({ archived: true, archived_at: instant })],
+        },
+      ],
+    ),
     ...(references.length > 0
       ? {}
       : {

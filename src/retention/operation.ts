@@ -53,6 +53,8 @@ export interface Operation {
   /** Rows whose age column is older than this are past their age; text in the column's own type. */
   cutoff: string;
   dueParameters: readonly unknown[];
+  /** Columns that it updates. */
+  updates: readonly string[];
   /** Of the table, where rows are deleted from it. */
   keys?: InboundKeys;
   /** What counts the rows past their age that other tables' rows keep from being deleted, as a step's `from`. */

@@ -19,7 +19,7 @@ import { countKept, type Kept } from './kept.ts';
 import { lookAtNewestRows, type Moment } from './newest-rows.ts';
 import { type Changes, destroyed, type Operation } from './operation.ts';
 import type { RunOptions } from './options.ts';
-import { checkReferences, inboundKeys } from './references.ts';
+import { checkReferences, checkUpdatedColumns, inboundKeys } from './references.ts';
 import { checkReplicationVisible } from './replication-lag.ts';
 import { type Tables, tablesIn } from './tables.ts';
 import { checkTimeZone } from './time-zone.ts';
@@ -110,6 +110,7 @@ async function planOperation(
   try {
     if (operation.name === 'instructions') await checkAcknowledgementKey(client, tables);
     checkReferences(operation.table, operation.keys?.references ?? []);
+    if (operation.updates.length > 0) await checkUpdatedColumns(client, operation.table, operation.updates);
     const counted = { changes: await countDue(client, operation), kept: await countKept(client, operation) };
     const { notes, refusal } = moment === undefined ? {} : await lookAtNewestRows(client, operation, moment);
     return { operation, notes, ...(refusal === undefined ? counted : { changes: {}, kept: [], error: refusal }) };

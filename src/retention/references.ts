@@ -1,5 +1,6 @@
 import type pg from 'pg';
 import { ConfigurationError } from '../database/config.ts';
+import { pinPath } from '../database/session.ts';
 import type { Tables } from './tables.ts';
 
 /** A foreign key by which rows of some table refer to rows of an agent table. */
@@ -8,6 +9,8 @@ export interface Reference {
   table: string;
   /** `select from … r where …`: the rows that refer to the row `t`, by the key's own operators. */
   rows: string;
+  /** True where the table refers to itself. */
+  own: boolean;
   /** What a run lacks to look for them, as SQL for the owner. */
   missing: string[];
 }
@@ -15,7 +18,7 @@ export interface Reference {
 /** All foreign keys into one table and its partitions. */
 export interface InboundKeys {
   references: Reference[];
-  /** Changes when a key that PostgreSQL enforces is added or removed. */
+  /** Changes when a key that PostgreSQL enforces is added, removed, switched off, or has its tables or columns renamed. */
   fingerprint: string;
 }
 
@@ -35,23 +38,36 @@ async function keysInto(client: pg.Client, tables: Tables, name: DeletedFrom): P
   return { references: await referencesTo(client, tables, name), fingerprint };
 }
 
-const treeOf = (table: string) =>
-  `with recursive tree (rel) as (
-     select ${table}
+/** The table of `$1` with its partitions, and what it is itself a partition of: a key may lead to any of them. */
+const family = `with recursive tree (rel) as (
+     select $1::text::regclass
       union all
-     select i.inhrelid from tree join pg_inherits i on i.inhparent = tree.rel)`;
+     select i.inhrelid from tree join pg_inherits i on i.inhparent = tree.rel),
+   above (rel) as (
+     select $1::text::regclass
+      union all
+     select i.inhparent from above join pg_inherits i on i.inhrelid = above.rel),
+   family (rel) as (select rel from tree union select rel from above)`;
+
+/** SQL for the cast to a type, by its name in the catalog, without length or precision; nothing for a polymorphic one. */
+function castTo(type: string): string {
+  return `(select case when y.typtype = 'p' then '' else format('::%I.%I', s.nspname, y.typname) end
+             from pg_type y join pg_namespace s on s.oid = y.typnamespace where y.oid = ${type})`;
+}
 
 /**
  * Every foreign key into the table or one of its partitions, whatever its ON DELETE says; the acknowledgements' own into
  * the instructions excepted, which the operation itself looks at.
  */
 async function referencesTo(client: pg.Client, tables: Tables, name: DeletedFrom): Promise<Reference[]> {
-  const { rows } = await client.query<Omit<Reference, 'missing'> & { missing: (string | null)[] }>(
-    `${treeOf('$1::text::regclass')}
+  const { rows } = await client.query<Omit<Reference, 'missing'> & { missing: (string | null)[]; switches: string[] }>(
+    `${family}
      select c.table,
+            c.oid in (select rel from family) as own,
+            k.switches,
             format('select from %s r where %s%s', c.quoted, k.equal,
                    -- A row that refers to itself does not keep itself.
-                   case when c.oid in (select rel from tree)
+                   case when c.oid in (select rel from family)
                         then ' and not (r.tableoid operator(pg_catalog.=) t.tableoid and r.ctid operator(pg_catalog.=) t.ctid)'
                         else '' end) as rows,
             array[
@@ -67,16 +83,20 @@ async function referencesTo(client: pg.Client, tables: Tables, name: DeletedFrom
                             and m.amname in ('btree', 'hash') and x.indkey[0] = any(f.conkey))
                    then format('create index %son %s (%s);', case c.relkind when 'r' then 'concurrently ' end, c.quoted, k.columns)
                    end] as missing
-       from tree
-       join pg_constraint f on f.confrelid = tree.rel and f.contype = 'f' and f.conparentid = 0
+       from family
+       join pg_constraint f on f.confrelid = family.rel and f.contype = 'f' and f.conparentid = 0
       cross join lateral
             (select c.oid, c.relkind, n.nspname::text as schema, n.nspname || '.' || c.relname as "table",
                     format('%I.%I', n.nspname, c.relname) as quoted
                from pg_class c join pg_namespace n on n.oid = c.relnamespace
               where c.oid = f.conrelid) c
       cross join lateral
-            (select string_agg(format('t.%I operator(%I.%s) r.%I', b.attname, n.nspname, o.oprname, a.attname),
+            -- Cast to the operator's own types: for others, such as domains, somebody may have made a better match.
+            (select string_agg(format('t.%I%s operator(%I.%s) r.%I%s', b.attname, l.typed, n.nspname, o.oprname, a.attname, r.typed),
                                ' and ' order by u.place) as equal,
+                    array(select format('alter table %s enable trigger %I;', g.tgrelid::regclass, g.tgname)
+                            from pg_trigger g
+                           where g.tgconstraint = f.oid and g.tgenabled not in ('O', 'A')) as switches,
                     string_agg(quote_ident(a.attname), ', ' order by u.place) as columns,
                     bool_and(has_column_privilege(f.conrelid, a.attnum, 'select')) as readable,
                     array_agg(a.attname::text order by u.place) as names,
@@ -85,40 +105,76 @@ async function referencesTo(client: pg.Client, tables: Tables, name: DeletedFrom
                join pg_attribute a on a.attrelid = f.conrelid and a.attnum = u.ours
                join pg_attribute b on b.attrelid = f.confrelid and b.attnum = u.theirs
                join pg_operator o on o.oid = u.operator
-               join pg_namespace n on n.oid = o.oprnamespace) k
+               join pg_namespace n on n.oid = o.oprnamespace
+              cross join lateral (select ${castTo('o.oprleft')}) l (typed)
+              cross join lateral (select ${castTo('o.oprright')}) r (typed)) k
       where not ($3 and f.conrelid = $2::text::regclass
                  and k.names = array['instruction_id'] and k.referred = array['instruction_id'])
       order by c.table, f.conname`,
     [tables[name], tables.acknowledgement, name === 'instruction'],
   );
-  return rows.map(({ table, rows: referring, missing }) => ({
-    table,
-    rows: referring,
-    missing: missing.filter((statement) => statement !== null),
+  return rows.map(({ missing, switches, ...reference }) => ({
+    ...reference,
+    missing: [...missing.filter((statement) => statement !== null), ...switches],
   }));
 }
 
-/** Of the triggers by which PostgreSQL enforces the keys into a table: a key that comes or goes changes it. */
+/** Of the triggers, on both sides, by which PostgreSQL enforces the keys into a table, with the names that a look goes by. */
 async function readFingerprint(client: pg.Client, table: string): Promise<string> {
   const { rows } = await client.query<{ fingerprint: string }>(
-    `${treeOf('$1::text::regclass')}
-     select coalesce(md5(string_agg(g.oid::text, ',' order by g.oid)), '') as fingerprint
-       from pg_trigger g
-      where g.tgisinternal and g.tgrelid in (select rel from tree)`,
+    `${family}
+     select coalesce(md5(string_agg(d.text, ',' order by d.text)), '') as fingerprint
+       from (select concat_ws(' ', g.oid, g.tgenabled, n.nspname, c.relname,
+                              array(select a.attname::text
+                                      from pg_attribute a
+                                     where a.attrelid = g.tgrelid
+                                       and a.attnum = any(case g.tgrelid when f.conrelid then f.conkey else f.confkey end)
+                                     order by a.attnum)) as text
+               from pg_trigger own
+               join pg_constraint f on f.oid = own.tgconstraint
+               join pg_trigger g on g.tgconstraint = f.oid
+               join pg_class c on c.oid = g.tgrelid
+               join pg_namespace n on n.oid = c.relnamespace
+              where own.tgisinternal and own.tgrelid in (select rel from tree)) d`,
     [table],
   );
   return rows[0]!.fingerprint;
 }
 
-/**
- * Keeps new foreign keys out of a table until the transaction ends, and throws if some came or went since the run looked:
- * rows that refer by one that it does not know would be deleted with theirs.
- */
-export async function keepKeysOut(client: pg.Client, table: string, { fingerprint }: InboundKeys): Promise<void> {
+/** Keeps new foreign keys out of a table until the transaction ends. */
+export async function keepKeysOut(client: pg.Client, table: string): Promise<void> {
   await client.query(`lock table ${table} in row exclusive mode`);
+}
+
+/**
+ * Throws if the keys into a table are not those any more that the run knows: rows that refer by others may have been deleted with
+ * theirs. To be called after the delete, which is rolled back then: only a change that comes later still has done no harm.
+ */
+export async function compareKeys(client: pg.Client, table: string, { fingerprint }: InboundKeys): Promise<void> {
+  await pinPath(client);
   if ((await readFingerprint(client, table)) === fingerprint) return;
   throw new Error(
-    `a foreign key into ${table} was added or removed while the run was at work; the next run looks at all of them again`,
+    `a foreign key into ${table} was added, removed, switched off or renamed while the run was at work; the next run looks at all of them again`,
+  );
+}
+
+/** Throws ConfigurationError where another table's key leads to columns that an operation updates: its rows would change too. */
+export async function checkUpdatedColumns(client: pg.Client, table: string, columns: readonly string[]): Promise<void> {
+  const { rows } = await client.query<{ key: string; referring: string; column: string }>(
+    `${family}
+     select f.conname::text as key, f.conrelid::regclass::text as referring, b.attname::text as column
+       from family
+       join pg_constraint f on f.confrelid = family.rel and f.contype = 'f' and f.conparentid = 0
+       join pg_attribute b on b.attrelid = f.confrelid and b.attnum = any(f.confkey)
+      where b.attname = any($2)
+      order by 1, 2, 3
+      limit 1`,
+    [table, columns],
+  );
+  const [found] = rows;
+  if (found === undefined) return;
+  throw new ConfigurationError(
+    `nothing was changed: the foreign key ${found.key} of ${found.referring} leads to column ${found.column} of ${table}, which this operation updates: rows of ${found.referring} would change with it. Let the key lead to other columns, or leave the operation out`,
   );
 }
 

@@ -109,7 +109,9 @@ const maxKeysListed = 20_000;
 
 /** Changes what is due: a backlog block by block where that is cheaper, the rest, or what is left then, by key. */
 async function changeAll(walk: Walk, due: Changes, order: RunOptions['walk']): Promise<void> {
-  if (order === undefined || order === 'blocks') {
+  // Rows that refer to each other are taken as they were counted: what is freed on the way is left for the next run.
+  const entangled = walk.operation.keys?.references.some(({ own }) => own) ?? false;
+  if (!entangled && (order === undefined || order === 'blocks')) {
     const table = await blocksToWalk(walk, due, order);
     if (table !== undefined) await walkBlocks(walk, table);
   }
@@ -118,7 +120,7 @@ async function changeAll(walk: Walk, due: Changes, order: RunOptions['walk']): P
   let left = -progress.failures.count;
   const byKey = async (step: Step) => {
     const before = dealtWith();
-    await walkKeyset(walk, step, order === 'keyset' || left > maxKeysListed ? 'pages' : 'list');
+    await walkKeyset(walk, step, !entangled && (order === 'keyset' || left > maxKeysListed) ? 'pages' : 'list');
     left -= dealtWith() - before;
   };
   for (const step of operation.steps) {
@@ -127,6 +129,7 @@ async function changeAll(walk: Walk, due: Changes, order: RunOptions['walk']): P
     if (left > 0 && !progress.stopped) await byKey(step);
   }
   // Or for the step before, when an acknowledgement has gone meanwhile.
+  if (entangled) return;
   for (const step of operation.steps.slice(0, -1)) {
     if (left > 0 && progress.skipped === 0 && !progress.stopped) await byKey(step);
   }

@@ -21,6 +21,7 @@ export function sessions({ tables, retention, instant }: Scope, cutoff: string):
     primaryKey: 'id',
     cutoff,
     dueParameters: [cutoff, retention.statuses.sessions],
+    updates: ['experimental_parameters'],
     kept: [],
     // The newest first: they are not archived yet, and those that are stay for years.
     atStake: [`${tables.session} t where ${hasContent('t.')} order by t.created_at desc`],

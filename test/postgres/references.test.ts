@@ -171,7 +171,13 @@ describe.each(walks)('while a run by the walk %s is at work', (walk) => {
     expect(await run(database, { operations: ['instructions'], walk, connect })).toMatchObject({
       result: 'Failed',
       rows: 0,
-      operations: [{ error: expect.stringMatching(/^a foreign key into .* was added or removed while the run/) }],
+      operations: [
+        {
+          error: expect.stringMatching(
+            /^a foreign key into .* was added, removed, switched off or renamed while the run/,
+          ),
+        },
+      ],
     });
     expect(added).toBe(true);
     expect(await countOf(database.pool, 'measurement')).toBe(1);
