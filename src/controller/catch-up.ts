@@ -18,6 +18,7 @@ export function withoutCatchUp(wanted: CronJob, live: CronJob | undefined, now: 
   const lastTime = live.status?.lastScheduleTime ?? live.metadata.creationTimestamp;
   const since = Math.max(Date.parse(String(lastTime ?? 0)) || 0, now.getTime() - startingDeadlineSeconds * 1000);
   const missed = nextRun(wanted.spec.schedule, wanted.spec.timeZone ?? 'Etc/UTC', new Date(since));
-  if (!missed || missed > now) return wanted;
+  // Where the schedule cannot be read here, nobody knows whether a time has passed.
+  if (missed && missed > now) return wanted;
   return { ...wanted, spec: { ...wanted.spec, startingDeadlineSeconds: noCatchUpSeconds } };
 }

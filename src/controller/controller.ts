@@ -140,6 +140,12 @@ function abortedLater(signal: AbortSignal, ms: number): AbortSignal {
   return later.signal;
 }
 
+/** All of a policy on which it depends whether another one overlaps with it. */
+const asRival = (policy: StoredPolicy): string => {
+  const { uid, generation, deletionTimestamp } = policy.metadata;
+  return JSON.stringify([uid, generation, deletionTimestamp, overlapKeys(policy)]);
+};
+
 /** Informers on the policies, and on all that carries our label; their handlers enqueue keys of policies. */
 function watchAll(
   client: Client,
@@ -152,12 +158,11 @@ function watchAll(
   const ownWrites = new OwnWrites(({ kind, metadata }) => byKind.get(kind)?.get(metadata));
   const watch = <T extends KubernetesObject>(
     resource: Resource<T>,
-    enqueue: (object: T) => void,
+    enqueue: (old: T | undefined, current: T | undefined) => void,
     selection: Pick<InformerOptions<T>, 'labelSelector' | 'indexBy'>,
   ): MergedInformers<T> => {
     const onChange = (old: T | undefined, current: T | undefined) => {
-      if (old) enqueue(old);
-      if (current) enqueue(current);
+      enqueue(old, current);
       if (current) ownWrites.seen(current);
       else if (old) ownWrites.gone(old);
     };
@@ -171,14 +176,19 @@ function watchAll(
   };
   const own = { labelSelector: policyLabel };
   const byPolicy = { ...own, indexBy: (object: KubernetesObject) => [policyKey(object)] };
-  const enqueueOwner = (object: KubernetesObject) => queue.add(policyKey(object));
+  const enqueueOwner = (...states: (KubernetesObject | undefined)[]) => {
+    for (const object of states) if (object) queue.add(policyKey(object));
+  };
 
   const policies: MergedInformers<StoredPolicy> = watch(
     resources.policies,
-    (policy) => {
-      queue.add(keyOf(policy.metadata));
-      // Whether two overlap depends on both.
-      for (const rival of overlapKeys(policy).flatMap((key) => policies.indexed(key))) queue.add(keyOf(rival.metadata));
+    (old, current) => {
+      queue.add(keyOf((current ?? old)!.metadata));
+      // Whether two overlap depends on both: on what they ask for, and on the databases of their runs.
+      if (old && current && asRival(old) === asRival(current)) return;
+      for (const key of [old, current].flatMap((policy) => (policy ? overlapKeys(policy) : []))) {
+        for (const rival of policies.indexed(key)) queue.add(keyOf(rival.metadata));
+      }
     },
     { indexBy: overlapKeys },
   );

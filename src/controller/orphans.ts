@@ -28,9 +28,15 @@ function isFormer(owner: OwnerReference, { metadata }: StoredPolicy): boolean {
 function isOrphan(object: CronJob | Job, stored: StoredPolicy): boolean {
   const { name, namespace } = stored.metadata;
   const { ownerReferences: owners = [], deletionTimestamp } = object.metadata;
-  if (deletionTimestamp || !hasOurLabels(object, name) || !owners.every((owner) => isFormer(owner, stored)))
+  // One that is too large to be kept is none of ours.
+  if (
+    !object.spec ||
+    deletionTimestamp ||
+    !hasOurLabels(object, name) ||
+    !owners.every((owner) => isFormer(owner, stored))
+  )
     return false;
-  const template = 'jobTemplate' in object.spec! ? object.spec.jobTemplate.spec?.template : object.spec?.template;
+  const template = 'jobTemplate' in object.spec ? object.spec.jobTemplate.spec?.template : object.spec?.template;
   const asked = anyRequest.safeParse(requestJson(template)).data?.policy;
   return asked?.name === name && asked.namespace === namespace;
 }

@@ -5,6 +5,7 @@ import type { Informer } from '../kubernetes/informer.ts';
 import type { Logger } from '../kubernetes/logger.ts';
 import { type KubernetesObject, keyOf, type ObjectRef, type Resource, refOf } from '../kubernetes/types.ts';
 import type { ReconcileResult } from '../kubernetes/work-queue.ts';
+import { notAllowed, nothingAllowed } from './allowed.ts';
 import { announcements } from './announce.ts';
 import { whyNotStarted } from './diagnosis.ts';
 import {
@@ -71,6 +72,7 @@ export class Reconciler {
   readonly #options: ReconcilerOptions;
   readonly #ownWrites: OwnWrites;
   readonly #refusals: Refusals;
+  readonly #known = new WeakMap<StoredPolicy, Rival | undefined>();
 
   constructor(options: ReconcilerOptions) {
     this.#options = options;
@@ -182,13 +184,23 @@ export class Reconciler {
   }
 
   #rivals(stored: StoredPolicy): Rival[] {
-    const found = overlapKeys(stored).flatMap((key) => this.#options.caches.policies.indexed(key));
-    return [...new Set(found)]
-      .filter((other) => !other.metadata.deletionTimestamp)
-      .flatMap((other) => {
-        const parsed = parsePolicy(other);
-        return 'policy' in parsed ? { policy: parsed.policy, fingerprint: databaseOf(other)?.fingerprint } : [];
-      });
+    const found = new Set(overlapKeys(stored).flatMap((key) => this.#options.caches.policies.indexed(key)));
+    return [...found].flatMap((other) =>
+      other.metadata.uid === stored.metadata.uid ? [] : (this.#rival(other) ?? []),
+    );
+  }
+
+  /** A policy as others compare themselves with it; none that is in deletion, or that runs nothing for what it asks. */
+  #rival(stored: StoredPolicy): Rival | undefined {
+    // Each of many on one Secret would read all of them anew.
+    if (!this.#known.has(stored)) {
+      const parsed = parsePolicy(stored);
+      const { allowed = nothingAllowed } = this.#options.runner;
+      const runs = 'policy' in parsed && !stored.metadata.deletionTimestamp && !notAllowed(parsed.policy.spec, allowed);
+      const rival = runs ? { policy: parsed.policy, fingerprint: databaseOf(stored)?.fingerprint } : undefined;
+      this.#known.set(stored, rival);
+    }
+    return this.#known.get(stored);
   }
 
   #placeContext(stored: StoredPolicy): PlaceContext {

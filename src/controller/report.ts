@@ -77,10 +77,19 @@ export async function podsOf(client: Client, { metadata }: Job): Promise<Pod[]> 
   return items.filter((pod) => isControlledBy(pod, metadata.uid!));
 }
 
-/** The Events about a Job: all there is of one whose Pods are refused. */
+/** Others may fill a namespace with Events: no policy of another one waits for them. */
+const eventsPatienceMs = 5_000;
+
+/** The Events about a Job, all there is of one whose Pods are refused; none where they cannot be had in a few seconds. */
 export async function eventsOf(client: Client, { metadata }: Job): Promise<CoreEvent[]> {
   const fieldSelector = `involvedObject.uid=${metadata.uid}`;
-  return (await client.list(resources.events, { namespace: metadata.namespace, fieldSelector })).items;
+  const signal = AbortSignal.timeout(eventsPatienceMs);
+  try {
+    return (await client.list(resources.events, { namespace: metadata.namespace, fieldSelector }, { signal })).items;
+  } catch (error) {
+    if (signal.aborted) return [];
+    throw error;
+  }
 }
 
 /** Writes what the run would have, as the field managers that the run would have used. */

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { runJobAnnotation, runRequestedAtAnnotation } from '../api/policy.ts';
-import { cutText } from '../api/run-result.ts';
+import { cutText, printable } from '../api/run-result.ts';
 import { ApiError } from '../kubernetes/api-error.ts';
 import type { Client } from '../kubernetes/client.ts';
 import type { EventRecorder } from '../kubernetes/events.ts';
@@ -46,7 +46,7 @@ export function runNow({
   if (!value) return undefined;
   const handled = cutText(value);
   if (handled === lastHandled) return undefined;
-  const refuse = (why: string): RunNow => ({ handled, refused: `No run now for ${value}: ${why}` });
+  const refuse = (why: string): RunNow => ({ handled, refused: printable(`No run now for ${value}: ${why}`) });
   if (!policy) return refuse('the policy is Stalled; see its conditions');
 
   const planned = plannedJobs(policy);
@@ -108,7 +108,7 @@ export async function handleRequest(
     await client.create(resources.jobs, decision.make, { fieldManager });
   } catch (error) {
     if (!(error instanceof ApiError) || error.status < 400 || error.status >= 500) throw error;
-    if (error.status !== 409) return refused(`No run now: ${error.message}`);
+    if (error.status !== 409) return refused(printable(`No run now: ${error.message}`));
   }
   const made = `Made Job ${decision.make.metadata.name}, as asked for`;
   return { handled, announce: () => events.record(stored, 'Normal', 'RunRequested', made) };

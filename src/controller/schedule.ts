@@ -14,12 +14,17 @@ const mostAnswers = 1_000;
 function nextTimes(schedule: string, timeZone: string, after: Date, count: number): Date[] {
   const key = `${count} ${timeZone} ${schedule}`;
   const known = answers.get(key);
-  if (known?.times[0] && known.after <= after.getTime() && after < known.times[0]) return known.times;
+  if (known && known.after <= after.getTime() && after.getTime() < validUntil(known)) return known.times;
   const times = compute(schedule, timeZone, after, count);
   if (answers.size >= mostAnswers) answers.clear();
   answers.set(key, { after: after.getTime(), times });
   return times;
 }
+
+/** That there is none takes longest to find out, and is believed for a day. */
+const neverMs = 86_400_000;
+
+const validUntil = ({ after, times: [first] }: Answer): number => first?.getTime() ?? after + neverMs;
 
 function compute(schedule: string, timeZone: string, after: Date, count: number): Date[] {
   try {

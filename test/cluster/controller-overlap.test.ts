@@ -70,6 +70,18 @@ it('the CronJobs of a policy that comes to overlap are suspended, and go on when
   expect(await cronJobs()).toContainEqual(['b-newer-a', false]);
 });
 
+it('an older policy that may not run for what its Pods ask for holds back no other', async () => {
+  await policies.apply('a-older', jobs('sessions'));
+  await policies.settled('a-older', 'Ready', 'True');
+  await policies.apply('b-newer', jobs('sessions'));
+  await policies.settled('b-newer', 'Stalled', 'True');
+  await policies.apply('a-older', { ...jobs('sessions'), runner: { priorityClassName: 'system-node-critical' } });
+  await policies.settled('a-older', 'Stalled', 'True');
+  await policies.settled('b-newer', 'Ready', 'True');
+  await policies.apply('a-older', jobs('sessions'));
+  await policies.settled('b-newer', 'Stalled', 'True');
+});
+
 it('an older policy whose spec is not valid holds back no other', async () => {
   const name = 'retentionpolicies.retention.agentdata.io';
   await policies.apply('a-older', jobs('sessions'));

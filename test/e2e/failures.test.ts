@@ -46,7 +46,7 @@ const request = async (name: string) => (await lab.runs.request(name)).metadata!
 
 test('a wrong password: the run fails with words, and succeeds with the right one', async () => {
   const database = await applyPolicy('password', { password: 'not the one' });
-  await expectFailure('password', await request('password'), /password authentication failed/);
+  await expectFailure('password', await request('password'), /refused the login of the user/);
   await lab.runs.applySecret('password-db', database.login);
   await expectSuccess('password');
 });

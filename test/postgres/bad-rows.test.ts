@@ -126,6 +126,34 @@ describe.each(['list', 'keyset', 'blocks'] as const)('by the walk %s, a row', (w
   });
 });
 
+test.each(['55000', '28000', 'XX000', '57014', '40001', '53400', '25006', '08000', 'P0001', '42501'])(
+  'whatever SQLSTATE a trigger raises for a row, such as %s, that row alone is left',
+  async (code) => {
+    await databaseWith(
+      raising('agentinstruction', 'delete', 'old.id = 7').replace(
+        `raise 'this row stays'`,
+        `raise exception 'legal hold' using errcode = '${code}'`,
+      ),
+    );
+    await addInstructions(database.pool, 20);
+    const result = await run(database, { operations: ['instructions'], retryPausesMs: [1] });
+    expect(result).toMatchObject({ result: 'Partial', operations: [{ deleted: 19, failed: 1 }] });
+    expect(result.message).toContain('id 7: legal hold');
+  },
+);
+
+test('an error in a function that a trigger calls costs its row alone', async () => {
+  await databaseWith(`
+    create sequence counter;
+    create function veto() returns trigger language plpgsql as $$
+    begin if old.id = 2 then perform currval('counter'); end if; return old; end $$;
+    create trigger veto before delete on agentinstruction for each row execute function veto()`);
+  await addInstructions(database.pool, 4);
+  expect(await run(database, { operations: ['instructions'] })).toMatchObject({
+    operations: [{ deleted: 3, failed: 1 }],
+  });
+});
+
 test('a second run after rows have failed fails for the same rows alone, and does the rest', async () => {
   await databaseWith(raising('agentinstruction', 'delete', 'old.id = 3'));
   await addInstructions(database.pool, 5);

@@ -120,7 +120,7 @@ describe('a run is not blocked', () => {
       },
     ],
     [
-      'where the shorter period makes no other row due',
+      'where the shorter period is of an operation that the run does not do',
       { retention: { instructionRetentionDays: 364, batchSize: 1 }, operations: ['sessions'] },
     ],
     ['without a memory: a first run, one by hand', { preset: 'Development', applied: undefined }],
@@ -132,12 +132,15 @@ describe('a run is not blocked', () => {
   test.each(fine)('%s', async (_, overrides) => {
     expect(await run(database, { ...scientific, ...overrides })).toMatchObject({ result: 'Succeeded' });
   });
+});
 
-  test('where the shorter period makes no row of that operation due', async () => {
-    await database.pool.query(`update agentsession set status = 'active'`);
-    const overrides: RunOverrides = { operations: ['sessions'], retention: { completedSessionRetentionDays: 1 } };
-    expect(await run(database, { ...scientific, ...overrides })).toMatchObject({ result: 'Succeeded', rows: 0 });
-  });
+test('a shorter period is asked for also while it makes no row due: once applied, nobody would be asked again', async () => {
+  await database.pool.query(`update agentsession set status = 'active'`);
+  await expectUnconfirmed(
+    { operations: ['sessions'], retention: { completedSessionRetentionDays: 1 } },
+    /^sessions: 0 rows are due instead of 0 by completedSessionRetentionDays 1 instead of 730/,
+    'confirm: {completedSessionRetentionDays: 1}',
+  );
 });
 
 test('confirming a value does not lift the other limits of the guard', async () => {

@@ -1,5 +1,6 @@
 import type { Client } from 'pg';
 import { afterEach, describe, expect, test } from 'vitest';
+import { addConnection } from '../support/data/due-rows.ts';
 import { createDatabase, type TestDatabase } from '../support/postgres/database.ts';
 import type { Variant } from '../support/postgres/schema.ts';
 import { type RunOverrides, run } from '../support/retention.ts';
@@ -247,3 +248,22 @@ test.each(['no-action', 'older'] as const)(
     expect(real).toMatchObject({ result: 'Succeeded', rows: 16, operations: Array(4).fill({ batches: 2 }) });
   },
 );
+
+test.each([
+  ['Europe/London', '2026-10-25T01:10:00.000000Z'],
+  ['America/New_York', '2026-11-01T06:10:00.000000Z'],
+  ['Australia/Lord_Howe', '2026-04-04T15:20:00.000000Z'],
+])('in the hour that comes twice in %s no connection is closed that is alive', async (timestampTimeZone, now) => {
+  const own = await createDatabase({ template: 'no-action' });
+  try {
+    for (let i = 0; i < 4; i++) await addConnection(own.pool);
+    await own.pool.query(
+      `update agentconnection set last_heartbeat_at = ($1::timestamptz - interval '10 seconds') at time zone $2 where id < 4`,
+      [now, timestampTimeZone],
+    );
+    const overrides = { operations: ['connections'], timestampTimeZone, instant: now } as const;
+    expect(await run(own, { ...overrides, retention: { connectionCleanupHours: 1 } })).toMatchObject({ rows: 1 });
+  } finally {
+    await own.drop();
+  }
+});

@@ -84,7 +84,14 @@ describe('a URI as providers write it', () => {
   });
 
   test('with channel_binding=require is refused where there is no TLS', async () => {
-    expect(await ask(onTls('sslmode=disable&channel_binding=require'), ssl)).toMatch(/it offers no channel binding/);
+    expect(await ask(onTls('sslmode=disable&channel_binding=require'), ssl)).toMatch(
+      /channel_binding=require needs TLS, which is disabled/,
+    );
+  });
+
+  test('with a NUL in it, behind which another startup parameter would stand, is refused', async () => {
+    const hidden = '%00session_replication_role%00replica';
+    expect(await ask(onTls(`sslmode=require&options=-csearch_path%3Dpublic${hidden}`), ssl)).toMatch(/NUL character/);
   });
 
   test('with require_auth=scram-sha-256 logs in by SCRAM', async () => {

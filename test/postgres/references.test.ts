@@ -3,6 +3,7 @@ import { presetRetention } from '../../src/api/effective.ts';
 import { grants } from '../../src/retention/grants.ts';
 import {
   acknowledge,
+  addConnection,
   addInstruction,
   addInstructions,
   addOldAcknowledgements,
@@ -144,6 +145,79 @@ describe('a reference is seen', () => {
   });
 });
 
+test('instructions that refer to each other are counted as they are done, and what is freed waits for the next run', async () => {
+  for (const walk of walks) {
+    await databaseWith(`
+      alter table agentinstruction add column parent integer references agentinstruction (id) on delete cascade;
+      create index on agentinstruction (parent)`);
+    await addInstructions(database.pool, 6);
+    await database.pool.query('update agentinstruction set parent = id - 1 where id > 1');
+    const [dry] = (await run(database, { operations: ['instructions'], dryRun: true })).operations;
+    const [real] = (await run(database, { operations: ['instructions'], walk })).operations;
+    expect(dry).toMatchObject({ deleted: 1, archived: 5 });
+    expect(real).toMatchObject({ deleted: 1, archived: 5 });
+    expect(await countOf(database.pool, 'agentinstruction')).toBe(5);
+    if (walk !== walks.at(-1)) await database.drop();
+  }
+});
+
+test.each(['cascade', 'set null'])(
+  'a key with on delete %s into what the table is a partition of is seen',
+  async (action) => {
+    await databaseWith(`
+    create sequence ids; alter table agentinstruction alter id drop identity, alter id set default nextval('ids');
+    create table everything (like agentinstruction including defaults) partition by range (id);
+    alter table everything add primary key (id);
+    alter table everything attach partition agentinstruction for values from (1) to (1000000);
+    create table measurement (instruction integer references everything (id) on delete ${action});
+    create index on measurement (instruction)`);
+    await addInstructions(database.pool, 4);
+    await database.pool.query('insert into measurement values (1), (2)');
+    expect(await run(database, { operations: ['instructions'] })).toMatchObject({
+      operations: [{ deleted: 2, archived: 2, kept: [{ table: 'public.measurement', rows: 2 }] }],
+    });
+    expect(await countOf(database.pool, 'measurement', 'instruction is not null')).toBe(2);
+  },
+);
+
+test('an operator that a stranger has made for the types of a key is not taken for that of the key', async () => {
+  await databaseWith(`
+    create domain label as varchar;
+    alter table agentinstruction add column label label unique;
+    create table measurement (label label references agentinstruction (label) on delete cascade);
+    create index on measurement (label);
+    create function evil(label, label) returns boolean language sql as 'select false';
+    create function evil(varchar, varchar) returns boolean language sql as 'select false';
+    create operator = (function = evil, leftarg = label, rightarg = label);
+    create operator = (function = evil, leftarg = varchar, rightarg = varchar)`);
+  await addInstructions(database.pool, 3);
+  await database.pool.query(`update agentinstruction set label = 'x' || id; insert into measurement values ('x1')`);
+  expect(await run(database, { operations: ['instructions'] })).toMatchObject({
+    operations: [{ deleted: 2, archived: 1 }],
+  });
+  expect(await countOf(database.pool, 'measurement')).toBe(1);
+});
+
+test.each(['cascade', 'set null', 'no action'])(
+  'an operation does not update a column to which a key with on update %s leads, and says so',
+  async (action) => {
+    await databaseWith(`
+      alter table agentconnection add unique (id, status);
+      create table stream (connection integer, status varchar,
+        foreign key (connection, status) references agentconnection (id, status) on update ${action})`);
+    await addConnection(database.pool);
+    await database.pool.query(`insert into stream select id, status from agentconnection`);
+    expect(await run(database, { operations: ['connections', 'sessions'] })).toMatchObject({
+      result: 'Partial',
+      operations: [
+        { error: expect.stringMatching(/leads to column status .* which this operation updates/) },
+        { archived: 1 },
+      ],
+    });
+    expect(await countOf(database.pool, 'stream', `status = 'active'`)).toBe(1);
+  },
+);
+
 test('an instruction that refers to itself alone is deleted', async () => {
   await databaseWith(`
     alter table agentinstruction add column parent integer references agentinstruction (id);
@@ -182,6 +256,46 @@ describe.each(walks)('while a run by the walk %s is at work', (walk) => {
     expect(added).toBe(true);
     expect(await countOf(database.pool, 'measurement')).toBe(1);
     expect(await countOf(database.pool, 'agentinstruction')).toBe(5);
+  });
+
+  test.each([
+    [
+      'its tables are renamed',
+      `begin; alter table agentinstructionacknowledgement rename to old;
+       create table agentinstructionacknowledgement (like old including all); commit`,
+      'old',
+    ],
+    [
+      'its columns are renamed',
+      `begin; alter table agentinstructionacknowledgement rename instruction_id to old_id;
+       alter table agentinstructionacknowledgement add column instruction_id uuid; commit`,
+      'agentinstructionacknowledgement',
+    ],
+    [
+      'it is switched off on its own side',
+      'alter table agentinstructionacknowledgement disable trigger all',
+      'agentinstructionacknowledgement',
+    ],
+  ])('nothing that refers is lost when the key is another one: %s', async (_what, ddl, table) => {
+    database = await createDatabase({ template: 'cascade' });
+    const [first, second] = await addInstructions(database.pool, 4);
+    await acknowledge(database.pool, first!);
+    let changed = false;
+    let inserted = false;
+    const connect = intercepting(database.url, async (text) => {
+      if (!changed && /^lock table /.test(text)) {
+        changed = true;
+        await database.pool.query(ddl);
+      }
+      if (!inserted && statements.deleteInstructions.test(text) && ddl.includes('disable')) {
+        inserted = true;
+        await acknowledge(database.pool, second!);
+      }
+      return text;
+    });
+    const result = await run(database, { operations: ['instructions'], walk, connect });
+    expect(result).toMatchObject({ rows: 0, operations: [{ error: expect.stringContaining('renamed') }] });
+    expect(await countOf(database.pool, table)).toBe(inserted ? 2 : 1);
   });
 
   test('a foreign key cannot be added between look and delete', async () => {
@@ -286,6 +400,17 @@ describe('before its first change a run refuses, with the SQL that is missing,',
     }
     await database.pool.query(sql);
     expect(await run(database, { operations: ['instructions'] })).toMatchObject({ result: 'Succeeded' });
+  });
+
+  test('a key that is switched off on its own side', async () => {
+    await databaseWith(`
+      create table measurement (instruction integer references agentinstruction (id) on delete cascade);
+      create index on measurement (instruction); alter table measurement disable trigger all`);
+    await addInstruction(database.pool);
+    expect(await run(database, { operations: ['instructions'] })).toMatchObject({
+      result: 'Failed',
+      operations: [{ error: expect.stringContaining('alter table public.measurement enable trigger') }],
+    });
   });
 
   test('an index that does not begin with the key, is partial, or was left half-built', async () => {

@@ -42,3 +42,11 @@ it('a CronJob that stays suspended is left as it is', () => {
   const suspended = cronJobOf('nightly', { ...wanted.spec, suspend: true });
   expect(deadline(live({ suspend: true }), now, suspended)).toBe(600);
 });
+
+it.each(['0 3 * * 1,2,', '+0 3 * * *'])(
+  'nothing is made up for by a schedule that cannot be read here: %s',
+  (schedule) => {
+    const unread = cronJobOf('nightly', { ...wanted.spec, schedule });
+    expect(deadline(live({ schedule, suspend: true }), now, unread)).toBe(10);
+  },
+);

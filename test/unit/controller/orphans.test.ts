@@ -117,3 +117,10 @@ it('an account and its rights become the policyâ€™s if they are ours and nobodyâ
   expect(isAdoptable(other, wanted.serviceAccount)).toBe(false);
   expect(isAdoptable(orphan(desired.cronJobs[0]!), wanted.cronJobs[0]!)).toBe(false);
 });
+
+it('one that was too large to be kept is left alone, and keeps nothing from being worked on', async () => {
+  const large = { ...owned(undefined), spec: undefined, omitted: { spec: 'is too large' } } as unknown as CronJob;
+  expect((await deleted({ cronJobs: [large, owned(undefined, 'smartem-other')] })).names).toEqual([
+    'smartem-other uid-smartem-other',
+  ]);
+});

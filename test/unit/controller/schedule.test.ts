@@ -1,9 +1,19 @@
 import { Cron } from 'croner';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { nextRun, overdueAt } from '../../../src/controller/schedule.ts';
 
 const at = (text: string) => new Date(text);
 const hour = 3_600_000;
+
+it('that a schedule never fires is found out once, and not at every question', () => {
+  const computed = vi.spyOn(Cron.prototype, 'nextRuns');
+  onTestFinished(() => computed.mockRestore());
+  for (let second = 0; second < 20; second++) {
+    const after = new Date(Date.UTC(2026, 0, 1, 0, 0, second));
+    expect(nextRun('0 0 31 2,4,6,9,11 *', 'Asia/Tokyo', after)).toBeUndefined();
+  }
+  expect(computed).toHaveBeenCalledTimes(1);
+});
 
 describe('the next run', () => {
   it('is the next time of the schedule in its time zone', () => {
