@@ -15,9 +15,9 @@ const ofStatement = new Set(['25', '28', '2D', '3D', '42', '55']);
 export function refusesRows(error: unknown): boolean {
   const { code = '', where } = error as { code?: string; where?: string };
   if (code.length !== 5) return false;
-  // A trigger may raise whatever it likes.
-  if (where !== undefined && /\bat RAISE$/m.test(where)) return true;
   const sqlState = code.slice(0, 2);
+  // A trigger may raise whatever it likes; a conflict is tried again first, whoever says that it is one.
+  if (sqlState !== '40' && where !== undefined && /\bat RAISE$/m.test(where)) return true;
   return !neverOfRows.has(sqlState) && (!ofStatement.has(sqlState) || where !== undefined);
 }
 

@@ -41,11 +41,11 @@ it.each([
 it('what the administrator allows reaches the Pod, and the operator’s own labels stay', async () => {
   const allowed = {
     ...nothingAllowed,
-    labels: ['team', 'retention.agentdata.io/'],
+    labels: ['team', 'cost.example.com/'],
     annotations: ['sidecar.istio.io/'],
   };
   controller = await startController(cluster, { namespaces: [policies.namespace], allowed });
-  const labels = { team: 'em', 'retention.agentdata.io/policy': 'another' };
+  const labels = { team: 'em', 'cost.example.com/centre': '7' };
   await policies.apply('smartem', { runner: { labels, annotations: { 'sidecar.istio.io/inject': 'false' } } });
   await policies.settled('smartem', 'Ready', 'True');
   expect((await cronJob()).spec!.jobTemplate.spec!.template.metadata).toMatchObject({

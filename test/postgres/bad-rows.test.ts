@@ -126,7 +126,7 @@ describe.each(['list', 'keyset', 'blocks'] as const)('by the walk %s, a row', (w
   });
 });
 
-test.each(['55000', '28000', 'XX000', '57014', '40001', '53400', '25006', '08000', 'P0001', '42501'])(
+test.each(['55000', '28000', 'XX000', '57014', '53400', '25006', '08000', 'P0001', '42501'])(
   'whatever SQLSTATE a trigger raises for a row, such as %s, that row alone is left',
   async (code) => {
     await databaseWith(
@@ -136,7 +136,7 @@ test.each(['55000', '28000', 'XX000', '57014', '40001', '53400', '25006', '08000
       ),
     );
     await addInstructions(database.pool, 20);
-    const result = await run(database, { operations: ['instructions'], retryPausesMs: [1] });
+    const result = await run(database, { operations: ['instructions'] });
     expect(result).toMatchObject({ result: 'Partial', operations: [{ deleted: 19, failed: 1 }] });
     expect(result.message).toContain('id 7: legal hold');
   },

@@ -106,7 +106,7 @@ describe('a login that is not the one asked for is broken off', () => {
       /it offers no channel binding, and channel_binding is require/,
     ],
     ['scram', 'sslmode=require&channel_binding=require', /it offers no channel binding/],
-    ['scram', 'sslmode=disable&channel_binding=require', /it offers no channel binding/],
+    ['scram', 'sslmode=disable&channel_binding=require', /channel_binding=require needs TLS, which is disabled/],
     ['md5', 'sslmode=require&channel_binding=require', /it offers no channel binding/],
     ['scram', 'sslmode=require', /it ended the login without the proof that it knows the password/],
   ] as const)('%s under %s', async (login, parameters, sentence) => {
