@@ -5,12 +5,12 @@ export const trapped = 'hostile object used';
 
 /**
  * Fills a schema with what a stranger may create: an overload of every operator and function of pg_catalog, for varchar too
- * where it takes text, and a type and a view of every name. Each raises when it is used. Returns how many operators there are.
+ * where it takes text, and a type and a view of every name. Each warns and raises when it is used: a run may go on after an error, not so a test after a warning. Returns how many operators there are.
  */
 export async function fillWithTraps(client: Queryable, schema: string): Promise<number> {
   await client.query(`create schema if not exists ${schema}`);
   await client.query(
-    `create function ${schema}.trap() returns boolean language plpgsql as $$ begin raise '${trapped}'; end $$`,
+    `create function ${schema}.trap() returns boolean language plpgsql as $$ begin raise warning '${trapped}'; raise '${trapped}'; end $$`,
   );
   await client.query(traps.replaceAll('SCHEMA', schema));
   const { rows } = await client.query<{ count: number }>(
@@ -24,7 +24,7 @@ const traps = `
 do $do$
 declare
   one record;
-  body constant text := $body$ language plpgsql as 'begin raise ''${trapped}''; end' $body$;
+  body constant text := $body$ language plpgsql as 'begin raise warning ''${trapped}''; raise ''${trapped}''; end' $body$;
   name text;
 begin
   -- Functions and aggregates; of pseudo-types PL/pgSQL takes the polymorphic ones alone.
