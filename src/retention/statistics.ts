@@ -1,6 +1,6 @@
 import type pg from 'pg';
 import type { EffectiveRetention } from '../api/effective.ts';
-import type { Statistics } from '../api/run-result.ts';
+import { cutText, type Statistics } from '../api/run-result.ts';
 import type { Session } from '../database/session.ts';
 import { deletesAcknowledgements } from './acknowledgements.ts';
 import { columnTypes } from './catalog.ts';
@@ -156,5 +156,6 @@ async function uncovered(client: pg.Client, stop: AbortSignal, operation: Operat
       [operation.cutoff, statuses],
     ),
   );
-  return result?.rows.map(({ status, rows }) => ({ status, rows: Number(rows) }));
+  // `kubectl describe` prints it as it is.
+  return result?.rows.map(({ status, rows }) => ({ status: cutText(status, 64), rows: Number(rows) }));
 }

@@ -219,6 +219,14 @@ describe('a run of statistics', () => {
     });
   });
 
+  test('shows what a terminal would obey in a status, and does not send it', async () => {
+    database = await createDatabase({ template: 'no-action' });
+    await addInstruction(database.pool);
+    await database.pool.query(`update agentinstruction set status = E'\\x1b[2Jgone\\u202e' || repeat('x', 80)`);
+    const { uncovered } = (await runOf({})).statistics!;
+    expect(uncovered.instructions).toEqual([{ status: expect.stringMatching(/^\\x1b\[2Jgone\\u202ex+…$/), rows: 1 }]);
+  });
+
   test('that fails says what to do', async () => {
     database = await createDatabase({ template: 'no-action' });
     const connect = intercepting(database.url, (sql) =>
