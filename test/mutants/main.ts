@@ -53,7 +53,7 @@ async function run(folder: string, adminUrl: string, files: readonly string[], n
     process.execPath,
     [
       join(root, 'node_modules/vitest/vitest.mjs'),
-      ...['run', '--project', 'postgres', '--bail', '1', '--retry', '1', '--testTimeout', '20000'],
+      ...['run', '--project', 'postgres', '--bail', '1', '--retry', '1', '--testTimeout', '40000'],
       ...['--reporter', 'json', '--outputFile', output, ...(name === undefined ? [] : ['-t', name]), ...files],
     ],
     { cwd: folder, env: { ...process.env, TEST_DATABASE_URL: adminUrl }, stdio: 'ignore', timeout: 600_000 },
