@@ -78,7 +78,7 @@ function policy(spec: object) {
       preset: 'Development',
       database: { secretRef: { name: 'bench' } },
       schedule: '0 0 1 1 *',
-      guard: { maxRowsPerRun: 1_000_000_000_000, maxPercentOfTable: 100 },
+      guard: { maxRowsPerRun: 1_000_000_000_000, maxPercentOfTable: 100, maxPercentOfConnections: 100 },
       ...spec,
     },
   };
