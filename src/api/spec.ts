@@ -77,6 +77,7 @@ const retentionSchema = z.strictObject({
     ),
 });
 
+/** From the weakest to the strictest, which is how the strictest of several is found. */
 export const tlsModes = ['disable', 'require', 'verify-ca', 'verify-full'] as const;
 
 const tlsRule = {

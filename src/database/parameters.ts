@@ -1,3 +1,4 @@
+import { tlsModes } from '../api/spec.ts';
 import { type AuthMethod, authMethods, ConfigurationError, type RequireAuth, type TlsMode } from './config.ts';
 
 /** A value and where it was said, for errors, which show the value only where it was typed by hand and is no secret. */
@@ -43,11 +44,9 @@ export function parseConnectTimeout(said: Said | undefined): number | undefined 
     : refuse(said, 'a number of seconds from 1 to 99999');
 }
 
-const sslmodes: readonly TlsMode[] = ['disable', 'require', 'verify-ca', 'verify-full'];
-
 /** The modes that fall back to plain text unseen (allow, prefer) are refused. */
 export function parseSslmode(said: Said | undefined): TlsMode | undefined {
-  return oneOf(said, sslmodes, ', since others may fall back to plain text unseen');
+  return oneOf(said, tlsModes, ', since others may fall back to plain text unseen');
 }
 
 export function parseChannelBinding(said: Said | undefined) {

@@ -1,5 +1,6 @@
 import { X509Certificate } from 'node:crypto';
 import { createSecureContext, getCACertificates, rootCertificates } from 'node:tls';
+import { tlsModes } from '../api/spec.ts';
 import { ConfigurationError, isSocket, type Server, type TlsConfig, type TlsMode } from './config.ts';
 
 /** A PEM text, or for a CA the word system; `where` names it in errors. */
@@ -18,8 +19,6 @@ export interface TlsWords {
   key?: Pem;
 }
 
-const byStrength: readonly TlsMode[] = ['disable', 'require', 'verify-ca', 'verify-full'];
-
 /**
  * The strictest mode that was asked for; without any, verify-full with a CA and require without. A CA that is given is
  * used, or refused: with require it makes verify-ca, as in libpq. A unix socket is never encrypted.
@@ -27,7 +26,7 @@ const byStrength: readonly TlsMode[] = ['disable', 'require', 'verify-ca', 'veri
 export function resolveTls({ servers, modes, ca: cas, cert, key }: TlsWords): TlsConfig {
   if (servers.every(isSocket)) return { mode: 'disable' };
   const ca = onlyCa(cas);
-  const asked = byStrength.findLast((mode) => modes.includes(mode)) ?? (ca === undefined ? 'require' : 'verify-full');
+  const asked = tlsModes.findLast((mode) => modes.includes(mode)) ?? (ca === undefined ? 'require' : 'verify-full');
   if (ca !== undefined && asked === 'disable') {
     throw new ConfigurationError(
       `${ca.where} is given, and sslmode disable never looks at a CA: leave one of them out`,
