@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { group, kind, policyLabel } from '../api/policy.ts';
-import { ApiError, unlessNotFound } from '../kubernetes/api-error.ts';
+import { ApiError, isGone, unlessNotFound } from '../kubernetes/api-error.ts';
 import type { Client } from '../kubernetes/client.ts';
 import type { EventRecorder } from '../kubernetes/events.ts';
 import type { KubernetesObject, OwnerReference, Resource } from '../kubernetes/types.ts';
@@ -78,9 +78,8 @@ export async function deleteOrphans(
       await client.delete(resource, metadata, { uid: metadata.uid });
       events.record(stored, 'Normal', 'OrphanDeleted', `Deleted ${which}, which ran for a former policy of this name`);
     } catch (error) {
+      if (isGone(error)) continue;
       if (!(error instanceof ApiError) || error.status < 400) throw error;
-      // Gone, or another of that name by now.
-      if (error.status === 404 || error.status === 409) continue;
       const message = `Runs of a former policy of this name still start: ${which} could not be deleted (${error.message})`;
       obstacle ??= { problem: { reason: error.reason, message }, error };
     }

@@ -1,4 +1,4 @@
-import { ApiError } from '../kubernetes/api-error.ts';
+import { isGone } from '../kubernetes/api-error.ts';
 import type { Client } from '../kubernetes/client.ts';
 import type { EventRecorder } from '../kubernetes/events.ts';
 import { plannedJobs, templateHash, templateHashAnnotation } from './desired.ts';
@@ -97,8 +97,7 @@ export async function endOutdated(
       const rest = isFinished(job) || stoppedBecause(job) ? job : await endIfOutdated(context, stored, job, wanted);
       if (rest) left.push(rest);
     } catch (error) {
-      // Gone, or another of that name by now.
-      if (error instanceof ApiError && (error.status === 404 || error.status === 409)) continue;
+      if (isGone(error)) continue;
       left.push(job);
       errors.set(job, error);
     }

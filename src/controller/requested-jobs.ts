@@ -1,4 +1,4 @@
-import { ApiError } from '../kubernetes/api-error.ts';
+import { isGone } from '../kubernetes/api-error.ts';
 import type { Client } from '../kubernetes/client.ts';
 import { finishedAs, isControlledBy, type Job, type Policy, resources } from './objects.ts';
 import { jobOf } from './pod.ts';
@@ -26,8 +26,7 @@ export async function deleteJobs(client: Client, jobs: Job[]): Promise<void> {
     try {
       await client.delete(resources.jobs, metadata, { uid: metadata.uid, propagationPolicy: 'Background' });
     } catch (error) {
-      // Gone, or another of that name by now.
-      if (!(error instanceof ApiError) || (error.status !== 404 && error.status !== 409)) throw error;
+      if (!isGone(error)) throw error;
     }
   }
 }

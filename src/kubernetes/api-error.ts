@@ -42,6 +42,11 @@ export function isNotFound(error: unknown): boolean {
   return error instanceof ApiError && error.status === 404;
 }
 
+/** True for the failure of a change to one object, by uid: it is gone (404), or another of that name is there by now (409). */
+export function isGone(error: unknown): boolean {
+  return isNotFound(error) || (error instanceof ApiError && error.status === 409);
+}
+
 /** For `catch`: undefined for what does not exist; any other failure is thrown on. */
 export function unlessNotFound(error: unknown): undefined {
   if (isNotFound(error)) return undefined;
