@@ -4,6 +4,7 @@ import { adminClient, controllerConnection, installOperator, startController } f
 import { namespace } from '../support/deploy/helm.ts';
 import { release, uninstallOperator } from '../support/deploy/install.ts';
 import { useCluster } from '../support/kubernetes/cluster.ts';
+import { established } from '../support/kubernetes/established.ts';
 import { conditionOf, Policies } from '../support/policies.ts';
 
 const cluster = useCluster();
@@ -23,12 +24,10 @@ async function kubectl(...args: string[]): Promise<string> {
   return stdout;
 }
 const names = (...args: string[]) => kubectl('get', '-o', 'name', ...args);
-const established = () =>
-  kubectl('wait', '--for=condition=Established', 'crd/retentionpolicies.retention.agentdata.io');
 
 test('helm install, upgrade and uninstall: policies stay, everything else goes', async () => {
   await release(cluster, 'install', ['--create-namespace']);
-  await established();
+  await established(cluster.kubectl);
   const policies = new Policies(adminClient(cluster), await cluster.createNamespace());
   const { metadata } = await policies.apply('smartem');
 
@@ -69,7 +68,7 @@ test('with a list of namespaces the controller works there by Roles alone, and n
   ];
   const list = `--set-json=controller.namespaces=["${here.namespace}"]`;
   await release(cluster, 'install', ['--create-namespace', list]);
-  await established();
+  await established(cluster.kubectl);
   expect(await names('clusterrole,clusterrolebinding', '-l', 'app.kubernetes.io/name=retention-operator')).toBe('');
 
   const connection = await controllerConnection(cluster);

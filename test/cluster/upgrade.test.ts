@@ -7,6 +7,7 @@ import { installOperator } from '../support/controller.ts';
 import { manifests } from '../support/deploy/manifests.ts';
 import { eventually } from '../support/eventually.ts';
 import { useCluster } from '../support/kubernetes/cluster.ts';
+import { established } from '../support/kubernetes/established.ts';
 import { policyManifest } from '../support/policies.ts';
 
 const cluster = useCluster();
@@ -31,7 +32,7 @@ async function kubectl(args: string[], input?: string): Promise<string> {
 
 async function applyDefinition(crd: string): Promise<void> {
   await kubectl(['apply', '--server-side', '--force-conflicts', '-f', '-'], crd);
-  await kubectl(['wait', '--for=condition=Established', '--timeout=30s', definition]);
+  await established(cluster.kubectl);
 }
 
 /** Today's CRD, with one more rule, by which the test sees that the API server has it in force. */

@@ -7,6 +7,7 @@ import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ChildProcesses } from '../support/child-processes.ts';
 import { type ControlPlane, startControlPlane } from '../support/kubernetes/control-plane.ts';
+import { established } from '../support/kubernetes/established.ts';
 import { type Kubectl, strictly } from '../support/kubernetes/kubectl.ts';
 import { startProcessNode } from '../support/kubernetes/process-node.ts';
 import { type DemoDatabase, startDemoDatabase } from './data.ts';
@@ -33,7 +34,7 @@ async function main(): Promise<void> {
   const kubectl = strict(cluster.kubectl);
 
   await step('applying the CRD and the RBAC', () => kubectl(['apply', '-k', 'deploy/base']));
-  await kubectl(['wait', '--for=condition=Established', 'crd/retentionpolicies.retention.agentdata.io']);
+  await established(cluster.kubectl);
   await step('starting the controller', () => startController(cluster, kubectl));
   await applyPolicy(database, kubectl);
 

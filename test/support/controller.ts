@@ -3,6 +3,7 @@ import { Client } from '../../src/kubernetes/client.ts';
 import type { Connection } from '../../src/kubernetes/connection.ts';
 import { connectionFromKubeconfig } from '../../src/kubernetes/connection-from-kubeconfig.ts';
 import type { Cluster } from './kubernetes/cluster.ts';
+import { established } from './kubernetes/established.ts';
 import { strictly } from './kubernetes/kubectl.ts';
 import { silent } from './log.ts';
 
@@ -21,12 +22,8 @@ export function installCrd(cluster: Pick<Cluster, 'kubectl'>): Promise<void> {
 }
 
 async function apply({ kubectl }: Pick<Cluster, 'kubectl'>, folder: string): Promise<void> {
-  for (const args of [
-    ['apply', '--server-side', '--force-conflicts', '-k', folder],
-    ['wait', '--for=condition=Established', '--timeout=30s', 'crd/retentionpolicies.retention.agentdata.io'],
-  ]) {
-    await strictly(kubectl)(args);
-  }
+  await strictly(kubectl)(['apply', '--server-side', '--force-conflicts', '-k', folder]);
+  await established(kubectl);
 }
 
 /** A connection with the controller's own rights, and no more. */
