@@ -34,7 +34,7 @@ it('forty policies of 1.3 MB leave a controller that starts more than half of it
   const controller = await startControllerProcess({ plane, connection });
   onTestFinished(() => controller.kill());
   const stalled = () => controller.metric('retention_policy_stalled');
-  await eventually('all to be Stalled', async () => (await stalled()) === 40, { seconds: 60 });
+  await eventually('all to be Stalled', async () => (await stalled()) === 40, { seconds: 100 });
   const megabytes = Math.round((await controller.stop()) / 2 ** 20);
   expect(megabytes, 'its peak in MiB').toBeLessThan(220);
 });

@@ -138,7 +138,7 @@ test.concurrent('a run that reaches maxDuration ends itself as Partial, and the 
   const database = await policyWithDatabase('partial', {
     ...connections,
     retention: { batchSize: 1 },
-    limits: { maxDuration: '1s', pauseBetweenBatches: '1h' },
+    limits: { maxDuration: '10s', pauseBetweenBatches: '1h' },
   });
   for (let i = 0; i < 3; i++) await addConnection(database.pool);
   const { run, status } = await runs.runNow('partial');

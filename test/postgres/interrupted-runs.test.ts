@@ -227,11 +227,11 @@ test('a run ends itself at maxDuration, and says so and where', async () => {
   await addInstructions(database.pool, 5);
   await holder.query('begin');
   await holder.query('select from agentinstruction where id = 2 for update');
-  const limits = { lockTimeout: '1h', maxDuration: '1s' };
+  const limits = { lockTimeout: '1h', maxDuration: '8s' };
   const result = await run(database, { limits, cancelAfterMs: 100 });
   expect(result).toMatchObject({
     result: 'Partial',
-    message: 'stopped: maxDuration 1s is over, the next run goes on',
+    message: 'stopped: maxDuration 8s is over, the next run goes on',
     operations: [{ name: 'connections' }, { name: 'instructions', deleted: 4, message: 'not finished' }],
   });
 });
@@ -268,7 +268,7 @@ async function inSleep(pid: number): Promise<boolean> {
 }
 
 describe('a network that dies silently does not keep a run beyond its stop', () => {
-  const limits = { maxDuration: '2s' };
+  const limits = { maxDuration: '8s' };
 
   test('in the middle of a batch', async () => {
     const { hostname, port } = new URL(database.url);

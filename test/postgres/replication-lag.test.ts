@@ -124,10 +124,10 @@ describe('while the standby is further behind than limits.maxReplicationLag', ()
   test('maxDuration ends the wait as Partial, with who is how far behind', async () => {
     await addInstructions(primary.pool, 5);
     await putStandbyBehind();
-    const result = await run(primary, { operations: ['instructions'], limits: { ...limits, maxDuration: '1s' } });
+    const result = await run(primary, { operations: ['instructions'], limits: { ...limits, maxDuration: '8s' } });
     expect(result).toMatchObject({ result: 'Partial', rows: 0, operations: [{ deleted: 0, message: 'not finished' }] });
     expect(result.message).toMatch(
-      /^stopped: maxDuration 1s is over.*it waited since standby "replica at 127\.0\.0\.1" is \d+Mi behind in replay, more than limits\.maxReplicationLag 1Mi$/,
+      /^stopped: maxDuration 8s is over.*it waited since standby "replica at 127\.0\.0\.1" is \d+Mi behind in replay, more than limits\.maxReplicationLag 1Mi$/,
     );
     expect(await countOf(primary.pool, 'agentinstruction')).toBe(5);
   });
@@ -162,7 +162,7 @@ describe('a replication slot that nobody reads', () => {
   test('is named when the run has to end', async () => {
     await addInstructions(primary.pool, 5);
     await addSlot(true);
-    const { message } = await run(primary, { limits: { ...limits, maxDuration: '1s' } });
+    const { message } = await run(primary, { limits: { ...limits, maxDuration: '8s' } });
     expect(message).toMatch(
       /replication slot "forgotten" retains \d+Mi of WAL, more than limits\.maxReplicationLag 1Mi/,
     );
@@ -218,7 +218,7 @@ test('a role that may not see replication changes nothing until it has the grant
   await primary.pool.query(grants(role, 'public', retention, limitsSchema.parse(limits)));
   expect(await runAsRole({ limits, dryRun: true })).toMatchObject({ result: 'DryRun', rows: 6 });
   await putStandbyBehind();
-  const { message } = await runAsRole({ limits: { ...limits, maxDuration: '1s' } });
+  const { message } = await runAsRole({ limits: { ...limits, maxDuration: '8s' } });
   expect(message).toMatch(/standby "replica at 127\.0\.0\.1" is/);
 });
 
