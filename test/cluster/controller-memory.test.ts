@@ -37,4 +37,4 @@ it('forty policies of 1.3 MB leave a controller that starts more than half of it
   await eventually('all to be Stalled', async () => (await stalled()) === 40, { seconds: 100 });
   const megabytes = Math.round((await controller.stop()) / 2 ** 20);
   expect(megabytes, 'its peak in MiB').toBeLessThan(220);
-});
+}, 240_000);
