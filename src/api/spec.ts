@@ -149,9 +149,10 @@ const jobSchema = z
       .max(cleanupOperations.length)
       .refine((names) => new Set(names).size === names.length, 'names an operation twice')
       .meta({ 'x-kubernetes-list-type': 'set' })
-      .default([...cleanupOperations])
+      // No default: one inside a list is a difference for ever to clients that compare lists as wholes.
+      .optional()
       .describe(
-        'Operations of this job. They always run in the order connections, instructions, sessions, acknowledgements.',
+        'Operations of this job. Default: all. They always run in the order connections, instructions, sessions, acknowledgements.',
       ),
   })
   .refine((job) => job.name !== statisticsJob, { path: ['name'], message: reservedRule.message })
@@ -268,3 +269,12 @@ export const specFields = z.strictObject({
   runner: runnerSchema.optional().describe('What the Pods of the runs get.'),
 });
 export type SpecFields = z.output<typeof specFields>;
+
+/** The operations of one of spec.jobs, all where it names none, in the order in which they run. */
+export function operationsOf({
+  operations = cleanupOperations,
+}: {
+  operations?: readonly CleanupOperation[] | undefined;
+}): CleanupOperation[] {
+  return cleanupOperations.filter((name) => operations.includes(name));
+}

@@ -3,7 +3,7 @@ import { buffer } from 'node:stream/consumers';
 import type { z } from 'zod';
 import { effectiveRetention } from '../api/effective.ts';
 import { explain, group, kind, retentionPolicySchema } from '../api/policy.ts';
-import { cleanupOperations } from '../api/spec.ts';
+import { cleanupOperations, operationsOf } from '../api/spec.ts';
 import { ConfigurationError } from '../database/config.ts';
 import { manifestsIn } from './manifests.ts';
 import type { CommandLinePolicy } from './policy.ts';
@@ -16,7 +16,7 @@ type RetentionPolicy = z.output<typeof retentionPolicySchema>;
  */
 export async function policyFromFile(file: string, schema: string | undefined): Promise<CommandLinePolicy> {
   const { metadata, spec } = policyIn(await textOf(file), file);
-  const wanted = new Set(spec.jobs?.flatMap((job) => job.operations) ?? cleanupOperations);
+  const wanted = new Set((spec.jobs ?? [{}]).flatMap(operationsOf));
   return {
     operations: cleanupOperations.filter((name) => wanted.has(name)),
     retention: effectiveRetention(spec),

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { milliseconds } from '../api/duration.ts';
 import { apiVersion, group, kind, plural } from '../api/policy.ts';
 import type { RunRequest } from '../api/run-request.ts';
-import { cleanupOperations, statisticsJob } from '../api/spec.ts';
+import { operationsOf, statisticsJob } from '../api/spec.ts';
 import type { OwnerReference } from '../kubernetes/types.ts';
 import { cronJobName, requestedJobName, runAccountName } from './names.ts';
 import type { CronJob, Job, Policy, Role, RoleBinding, ServiceAccount } from './objects.ts';
@@ -27,11 +27,11 @@ export interface Desired {
 
 /** The jobs of a policy, statistics last; operations in the order in which a cleanup runs them. */
 export function plannedJobs({ spec }: Pick<Policy, 'spec'>): PlannedJob[] {
-  const jobs = spec.jobs ?? [{ name: 'cleanup', operations: [...cleanupOperations], schedule: undefined }];
-  const planned: PlannedJob[] = jobs.map(({ name, schedule = spec.schedule, operations }) => ({
-    name,
-    schedule,
-    operations: cleanupOperations.filter((operation) => operations.includes(operation)),
+  const jobs: NonNullable<typeof spec.jobs> = spec.jobs ?? [{ name: 'cleanup' }];
+  const planned: PlannedJob[] = jobs.map((job) => ({
+    name: job.name,
+    schedule: job.schedule ?? spec.schedule,
+    operations: operationsOf(job),
   }));
   if (spec.statistics) {
     planned.push({ name: statisticsJob, schedule: spec.statistics.schedule, operations: ['statistics'] });

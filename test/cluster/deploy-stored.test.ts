@@ -1,6 +1,7 @@
 import { beforeAll, expect, test } from 'vitest';
 import { parse, stringify } from 'yaml';
 import { customResourceDefinition } from '../../src/api/generate/crd.ts';
+import { differences } from '../support/deploy/differences.ts';
 import { template } from '../support/deploy/helm.ts';
 import { uninstallOperator } from '../support/deploy/install.ts';
 import { type Manifest, manifests, nameOf } from '../support/deploy/manifests.ts';
@@ -15,22 +16,6 @@ const kubectl = strictly(cluster.kubectl);
 
 beforeAll(() => uninstallOperator(cluster));
 
-/** Where an object as it is stored differs from what was sent; what the API server adds to an object does not count. */
-function differences(sent: unknown, stored: unknown, at = ''): string[] {
-  if (Array.isArray(sent) && Array.isArray(stored) && sent.length === stored.length) {
-    return sent.flatMap((item, index) => differences(item, stored[index], `${at}[${index}]`));
-  }
-  if (isRecord(sent) && isRecord(stored)) {
-    return Object.entries(sent).flatMap(([key, value]) => differences(value, stored[key], `${at}.${key}`));
-  }
-  if (Object.is(sent, stored)) return [];
-  return [`${at}: sent ${JSON.stringify(sent)}, stored ${JSON.stringify(stored)}`];
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
 /** Applies the objects one by one and reads each back: what is stored otherwise than it was sent, by object and field. */
 async function changedOnTheWay(objects: readonly Manifest[]): Promise<string[]> {
   const changed: string[] = [];
@@ -39,7 +24,7 @@ async function changedOnTheWay(objects: readonly Manifest[]): Promise<string[]> 
       ['apply', '--server-side', '--force-conflicts', '-o', 'json', '-f', '-'],
       stringify(object),
     );
-    changed.push(...differences(object, JSON.parse(stored)).map((each) => `${nameOf(object)} ${each}`));
+    changed.push(...differences(object, JSON.parse(stored), 'items').map((each) => `${nameOf(object)} ${each}`));
   }
   return changed;
 }

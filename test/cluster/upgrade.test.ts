@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { parse, stringify } from 'yaml';
 import { statusSchema } from '../../src/api/status.ts';
+import { plannedJobs } from '../../src/controller/desired.ts';
 import { parsePolicy, type StoredPolicy } from '../../src/controller/objects.ts';
 import { installOperator } from '../support/controller.ts';
 import { manifests } from '../support/deploy/manifests.ts';
@@ -89,4 +90,26 @@ test('policies of release 0.1.0 stay as they are under today’s CRD, can be wri
   await kubectl(['replace', '-f', '-'], after.map((policy) => stringify(policy)).join('---\n'));
   await kubectl(['apply', '--server-side', '-f', '-'], policies.join('---\n'));
   expect(await stored()).toEqual(before);
+});
+
+test('a job that 0.1.0 filled operations into does the same under today’s CRD, and the next apply takes them away again', async () => {
+  await cluster.kubectl(['delete', '--ignore-not-found', '--wait', definition]);
+  await applyDefinition(release.crd);
+  const jobs = [{ name: 'all' }, { name: 'some', operations: ['sessions', 'connections'], schedule: '0 5 * * *' }];
+  const manifest = JSON.stringify(policyManifest(namespace, 'filled', { jobs }));
+  await kubectl(['apply', '-f', '-'], manifest);
+  const only = async () => {
+    const policy = (await stored()).find(({ metadata }) => metadata.name === 'filled')!;
+    const parsed = parsePolicy(policy);
+    if (!('policy' in parsed)) throw new Error(parsed.problem);
+    return { jobs: (policy.spec as { jobs: unknown }).jobs, planned: plannedJobs(parsed.policy) };
+  };
+  const before = await only();
+  expect(before.jobs).toMatchObject([{ operations: { length: 4 } }, {}]);
+
+  await applyDefinition(markedDefinition());
+  await eventually('today’s definition', inForce);
+  expect(await only()).toEqual(before);
+  await kubectl(['apply', '-f', '-'], manifest);
+  expect(await only()).toEqual({ jobs, planned: before.planned });
 });

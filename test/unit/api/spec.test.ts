@@ -1,6 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
+import { customResourceDefinition } from '../../../src/api/generate/crd.ts';
 import { explain, retentionPolicySchema } from '../../../src/api/policy.ts';
+import { operationsOf } from '../../../src/api/spec.ts';
 
 /** The design's example, with something in spec.runner. */
 const example = `
@@ -83,11 +85,27 @@ test('a policy needs a database and a schedule; the rest has defaults', () => {
   });
 });
 
-test('a job without operations runs all of them', () => {
-  const spec = { ...minimal.spec, jobs: [{ name: 'all' }] };
-  expect(retentionPolicySchema.parse({ ...minimal, spec }).spec.jobs).toEqual([
-    { name: 'all', operations: ['connections', 'instructions', 'sessions', 'acknowledgements'] },
+test('a job without operations stays as it is written, and runs all of them', () => {
+  const spec = { ...minimal.spec, jobs: [{ name: 'all' }, { name: 'two', operations: ['sessions', 'connections'] }] };
+  const { jobs } = retentionPolicySchema.parse({ ...minimal, spec }).spec;
+  expect(jobs).toEqual(spec.jobs);
+  expect(jobs!.map(operationsOf)).toEqual([
+    ['connections', 'instructions', 'sessions', 'acknowledgements'],
+    ['connections', 'sessions'],
   ]);
+});
+
+test('the CRD has no default inside a list, or inside a map: clients compare these as wholes', () => {
+  const defaults = (schema: unknown, at: string, inside: boolean): string[] =>
+    typeof schema !== 'object' || schema === null
+      ? []
+      : Object.entries(schema).flatMap(([key, value]) => {
+          const here = `${at}.${key}`;
+          if (key === 'default' && inside && !at.endsWith('.properties')) return [here];
+          return defaults(value, here, inside || key === 'items' || key === 'additionalProperties');
+        });
+  expect(defaults({ items: { properties: { default: { default: 1 } } } }, '', false)).toHaveLength(1);
+  expect(defaults(customResourceDefinition(), '', false)).toEqual([]);
 });
 
 describe('bounds', () => {
