@@ -36,7 +36,7 @@ const operationResultSchema = z.object({
   failed: rows
     .optional()
     .describe(
-      'Rows left as they were, because the database refuses to change them: by a trigger, a check or another constraint.',
+      'Rows left as they were, because the database refuses to change them or a trigger or rule undoes the change.',
     ),
   kept: z
     .array(z.object({ table: z.string().max(130), rows }))

@@ -203,10 +203,8 @@ async function configure(client: pg.Client, settings: TransactionSettings): Prom
   return rows[0]!.pid;
 }
 
-/** Sets the search_path under which names mean what PostgreSQL's own catalog says, for the rest of the transaction. */
-export async function pinPath(client: pg.Client): Promise<void> {
-  await client.query(`set local search_path to ${pinnedPath}`);
-}
+/** Puts what a look at tables needs back to a run's own, after `asAtLogin`: names mean PostgreSQL's, and no row is hidden. */
+export const asOfRun = `set local search_path to ${pinnedPath}; set local row_security to off`;
 
 /**
  * For the rest of the transaction, gives the session what the role has at login: the tables' triggers, checks and generated

@@ -39,6 +39,7 @@ export function acknowledgements({ tables, keys }: Scope, cutoff: string): Opera
         lockFirst: references.length > 0,
         change: () => `delete from ${tables.acknowledgement} t`,
         changeParameters: [],
+        written: 'gone',
       },
     ],
   };

@@ -1,25 +1,11 @@
 import type pg from 'pg';
 import { asAtLogin } from '../database/session.ts';
 import { RowsRefused, refusesRows } from './bad-rows.ts';
-import type { Operation, Step } from './operation.ts';
+import { type KeyColumn, type Operation, type Rows, rowsByKey, type Step } from './operation.ts';
 import { compareKeys, keepKeysOut } from './references.ts';
+import { checkWritten, KeysNeeded, settle } from './written.ts';
 
 export const lockNotAvailable = '55P03';
-
-/** Some rows of a table, by an SQL condition on its alias `t` whose parameters begin at `$first`. */
-export interface Rows {
-  where(first: number): string;
-  parameters: readonly unknown[];
-}
-
-/** The column by which a batch knows its rows: the primary key, or within one transaction their place `ctid`. */
-export type KeyColumn = string;
-
-/** Rows by a column that tells them apart, as text. */
-export function rowsByKey(column: KeyColumn, keys: readonly string[]): Rows {
-  const type = column === 'ctid' ? '::pg_catalog.tid[]' : '';
-  return { where: (first) => `t.${column} operator(pg_catalog.=) any($${first}${type})`, parameters: [keys] };
-}
 
 /** Rows whose place is in the blocks from `from` to before `to`. */
 export function rowsInBlocks(from: number, to: number): Rows {
@@ -41,7 +27,8 @@ export interface Taken {
 
 /**
  * Locks those of some rows that a step is due for, looks again where other rows decide, and changes them, `most` at most. To be
- * called in a transaction of its own. Throws RowsRefused where one of the rows is the reason that it cannot be done.
+ * called in a transaction of its own. Throws RowsRefused where one of the rows is the reason that it cannot be done, KeysNeeded
+ * where what was written can only be looked at by primary key.
  */
 export async function lockAndChange(
   client: pg.Client,
@@ -60,10 +47,12 @@ export async function lockAndChange(
   if (taken.length === 0) return { keys, due: due.length, changed: 0 };
   const found = rowsByKey(column, taken);
   const text = `${step.change(1 + found.parameters.length)} where ${found.where(1)}`;
-  const changed = await change(client, text, [...found.parameters, ...step.changeParameters]).catch((error) => {
-    // The rows themselves are locked: what is waited for is something that a trigger of one of them wants.
-    throw (error as { code?: string }).code === lockNotAvailable ? new RowsRefused(error as Error) : error;
-  });
+  const { changed, watched } = await change(client, o, text, [...found.parameters, ...step.changeParameters]).catch(
+    (error) => {
+      // The rows themselves are locked: what is waited for is something that a trigger of one of them wants.
+      throw (error as { code?: string }).code === lockNotAvailable ? new RowsRefused(error as Error) : error;
+    },
+  );
   // What swallows a change would look like a run with nothing to do.
   if (changed < taken.length) {
     throw new RowsRefused(
@@ -72,25 +61,32 @@ export async function lockAndChange(
       ),
     );
   }
+  if (watched) {
+    if (column !== o.primaryKey) throw new KeysNeeded(o.table);
+    await checkWritten(client, o, step, taken);
+  }
   if (keysInto !== undefined) await compareKeys(client, o.table, keysInto);
   return { keys, due: due.length, changed };
 }
 
 /**
  * Changes those of some rows that a step is due for, in one statement that waits for rows that others hold locked: PostgreSQL
- * looks at such a row again. Not for a step with `lockFirst`. How many rows changed; throws as `lockAndChange` does.
+ * looks at such a row again. Not for a step with `lockFirst`. How many rows changed; throws as `lockAndChange` does, and
+ * KeysNeeded where triggers or rules may have changed what was written.
  */
 export async function changeDirectly(client: pg.Client, o: Operation, step: Step, rows: Rows): Promise<number> {
   const keysInto = step.action === 'deleted' ? o.keys : undefined;
   if (keysInto !== undefined) await keepKeysOut(client, o.table);
   const own = [...o.dueParameters, ...step.changeParameters];
-  const changed = await change(
+  const { changed, watched } = await change(
     client,
+    o,
     `${step.change(o.dueParameters.length + 1)}
       where ${rows.where(own.length + 1)}
         and ${step.due}`,
     [...own, ...rows.parameters],
   );
+  if (watched) throw new KeysNeeded(o.table);
   if (keysInto !== undefined && changed > 0) await compareKeys(client, o.table, keysInto);
   return changed;
 }
@@ -138,13 +134,20 @@ async function lookAgain(
   return result.rows.map((row) => row.key);
 }
 
-/** Runs the one statement of a transaction that changes rows, as the application would; deferred constraints are checked too. */
-async function change(client: pg.Client, text: string, values: unknown[]): Promise<number> {
+/**
+ * Runs the one statement of a transaction that changes rows, as the application would; deferred constraints are checked too.
+ * How many rows it took, and whether triggers or rules may have changed what it wrote.
+ */
+async function change(
+  client: pg.Client,
+  { table }: Operation,
+  text: string,
+  values: unknown[],
+): Promise<{ changed: number; watched: boolean }> {
   await asAtLogin(client);
   try {
     const { rowCount } = await client.query(text, values);
-    if (rowCount) await client.query('set constraints all immediate');
-    return rowCount ?? 0;
+    return rowCount ? { changed: rowCount, watched: await settle(client, table) } : { changed: 0, watched: false };
   } catch (cause) {
     throw refusesRows(cause) ? new RowsRefused(cause as Error) : cause;
   }

@@ -4,6 +4,7 @@ import { changeKeys } from './change-keys.ts';
 import type { TableSize } from './choose-walk.ts';
 import type { Step } from './operation.ts';
 import { markStopped, pauseAfterBatch, recordBatch, type Walk } from './walk.ts';
+import { KeysNeeded } from './written.ts';
 
 /**
  * How long a statement that changes rows without having locked them first waits for one that somebody else holds,
@@ -21,12 +22,13 @@ class TooManyRows extends Error {}
  */
 export async function walkBlocks(walk: Walk, { blocks, rowsPerBlock }: TableSize): Promise<void> {
   const { progress, stop, operation, pace, budget } = walk;
+  let byKey = false;
   for (let from = 0; from < blocks; ) {
     const to = from + Math.max(1, Math.floor(pace.rows / rowsPerBlock));
     const started = performance.now();
     for (const step of operation.steps) {
       if (stop.aborted || budget.exceeded) return markStopped(progress, 0);
-      await changeBlocks(walk, step, from, to);
+      byKey = (await changeBlocks(walk, step, from, to, byKey)) === 'by key';
     }
     pace.took(performance.now() - started);
     from = to;
@@ -35,17 +37,32 @@ export async function walkBlocks(walk: Walk, { blocks, rowsPerBlock }: TableSize
   if (budget.exceeded) markStopped(progress, 0);
 }
 
-/** One step for the rows in some blocks, in a transaction of its own; by key, and in more, where one of them is bad. */
-async function changeBlocks(walk: Walk, step: Step, from: number, to: number): Promise<void> {
+/**
+ * One step for the rows in some blocks, in a transaction of its own; by key, and in more, where one of them is bad or where what
+ * was written must be looked at. Says how the next ones are to be changed.
+ */
+async function changeBlocks(
+  walk: Walk,
+  step: Step,
+  from: number,
+  to: number,
+  byKey: boolean,
+): Promise<'at once' | 'by key'> {
   const { budget } = walk;
-  try {
-    recordBatch(walk, { [step.action]: await changeAtOnce(walk, step, from, to) });
-  } catch (error) {
-    if (!(error instanceof RowsRefused)) throw error;
-    const keys = await keysInBlocks(walk, step, from, to);
-    budget.exceeded ||= keys.length > budget.left;
-    await changeKeys(walk, step, keys.slice(0, budget.left), 'skip locked');
+  let next: 'at once' | 'by key' = byKey ? 'by key' : 'at once';
+  if (!byKey) {
+    try {
+      recordBatch(walk, { [step.action]: await changeAtOnce(walk, step, from, to) });
+      return next;
+    } catch (error) {
+      if (!(error instanceof RowsRefused)) throw error;
+      if (error instanceof KeysNeeded) next = 'by key';
+    }
   }
+  const keys = await keysInBlocks(walk, step, from, to);
+  budget.exceeded ||= keys.length > budget.left;
+  await changeKeys(walk, step, keys.slice(0, budget.left), 'skip locked');
+  return next;
 }
 
 async function changeAtOnce(walk: Walk, step: Step, from: number, to: number): Promise<number> {

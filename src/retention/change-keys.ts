@@ -1,6 +1,6 @@
 import { RowsRefused } from './bad-rows.ts';
-import { lockAndChange, rowsByKey } from './batch.ts';
-import type { Step } from './operation.ts';
+import { lockAndChange } from './batch.ts';
+import { rowsByKey, type Step } from './operation.ts';
 import { recordBatch, type Walk } from './walk.ts';
 
 /**

@@ -26,6 +26,10 @@ export function connections({ tables, retention }: Scope, cutoff: string, closed
         change: (first) => `update ${tables.connection} t
                     set status = 'timeout', closed_at = $${first}, close_reason = $${first + 1}`,
         changeParameters: [closedAt, `Stale connection cleanup after ${retention.connectionCleanupHours}h`],
+        written: {
+          where: () => `t.status operator(pg_catalog.=) 'timeout' and t.closed_at is not null`,
+          parameters: [],
+        },
       },
     ],
   };

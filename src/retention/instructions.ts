@@ -24,6 +24,7 @@ export function instructions({ tables, retention, instant, keys }: Scope, cutoff
   const notArchived = payloadNotArchived('t.');
   const acknowledgements = `select from ${tables.acknowledgement} a
                              where a.instruction_id operator(pg_catalog.=) t.instruction_id`;
+  const note = JSON.stringify({ archived: true, archived_at: instant });
   const { references } = keys.instruction;
   const referring = [acknowledgements, ...references.map(({ rows }) => rows)];
   // offset 0 keeps the planner from hashing the whole referring table for each batch.
@@ -59,6 +60,7 @@ export function instructions({ tables, retention, instant, keys }: Scope, cutoff
           lockFirst: true,
           change: () => `delete from ${tables.instruction} t`,
           changeParameters: [],
+          written: 'gone',
         },
         {
           action: 'archived',
@@ -84,7 +86,12 @@ export function instructions({ tables, retention, instant, keys }: Scope, cutoff
                           pg_catalog.jsonb_build_object(
                             'archived', true,
                             'original_payload_size', coalesce(pg_catalog.octet_length(payload::pg_catalog.text), 0))`,
-          changeParameters: [JSON.stringify({ archived: true, archived_at: instant })],
+          changeParameters: [note],
+          // Triggers may add to the metadata, but nothing to what takes the content's place.
+          written: {
+            where: (first) => `t.payload operator(pg_catalog.=) $${first}::pg_catalog.jsonb`,
+            parameters: [note],
+          },
         },
       ],
     ),

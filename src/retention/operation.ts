@@ -20,6 +20,21 @@ export interface Scope {
   keys: Record<DeletedFrom, InboundKeys>;
 }
 
+/** Some rows of a table, by an SQL condition on its alias `t` whose parameters begin at `$first`. */
+export interface Rows {
+  where(first: number): string;
+  parameters: readonly unknown[];
+}
+
+/** The column by which a batch knows its rows: the primary key, or within one transaction their place `ctid`. */
+export type KeyColumn = string;
+
+/** Rows by a column that tells them apart, as text. */
+export function rowsByKey(column: KeyColumn, keys: readonly string[]): Rows {
+  const type = column === 'ctid' ? '::pg_catalog.tid[]' : '';
+  return { where: (first) => `t.${column} operator(pg_catalog.=) any($${first}${type})`, parameters: [keys] };
+}
+
 /** One thing that an operation does to some of its due rows. */
 export interface Step {
   action: Action;
@@ -35,6 +50,8 @@ export interface Step {
   /** `update … t set …` or `delete from … t`, without a condition; its parameters begin at `$first`. */
   change(first: number): string;
   changeParameters: readonly unknown[];
+  /** What must hold for a row after the change, whatever triggers and rules do: it is gone, or meets a condition. */
+  written: Rows | 'gone';
   /**
    * True where `due` looks at other rows than the one it changes. They are only looked at after the lock was granted,
    * by a statement of its own, since one statement keeps one snapshot. Elsewhere the change alone is enough: PostgreSQL

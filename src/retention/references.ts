@@ -1,6 +1,5 @@
 import type pg from 'pg';
 import { ConfigurationError } from '../database/config.ts';
-import { pinPath } from '../database/session.ts';
 import type { Tables } from './tables.ts';
 
 /** A foreign key by which rows of some table refer to rows of an agent table. */
@@ -148,10 +147,10 @@ export async function keepKeysOut(client: pg.Client, table: string): Promise<voi
 
 /**
  * Throws if the keys into a table are not those any more that the run knows: rows that refer by others may have been deleted with
- * theirs. To be called after the delete, which is rolled back then: only a change that comes later still has done no harm.
+ * theirs. To be called after the delete, under the run's own path; it is rolled back then: only a change that comes later still has
+ * done no harm.
  */
 export async function compareKeys(client: pg.Client, table: string, { fingerprint }: InboundKeys): Promise<void> {
-  await pinPath(client);
   if ((await readFingerprint(client, table)) === fingerprint) return;
   throw new Error(
     `a foreign key into ${table} was added, removed, switched off or renamed while the run was at work; the next run looks at all of them again`,

@@ -83,6 +83,9 @@ export async function runOperation(
         options.log.warn({ error: explainSqlError(cause) }, 'cannot make sure that commits are on disk');
       });
   }
+  const { failures } = progress;
+  if (failures.count > 0 && rowsOf(progress.changes) === 0 && !progress.stopped)
+    error ??= `none of the rows due could be changed; the first, ${operation.primaryKey} ${failures.first}`;
   const message = noteOf(operation, progress, kept, budget);
   const result: OperationResult = {
     name: operation.name,

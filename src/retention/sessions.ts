@@ -12,6 +12,7 @@ export function hasContent(of: 't.' | ''): string {
 
 /** Sessions that ended before completedSessionRetentionDays: their experimental parameters are archived. */
 export function sessions({ tables, retention, instant }: Scope, cutoff: string): Operation {
+  const note = JSON.stringify({ archived: true, archived_at: instant });
   const due = `t.ended_at operator(pg_catalog.<) $1 and t.status operator(pg_catalog.=) any($2)
       and ${hasContent('t.')}`;
   return {
@@ -33,18 +34,24 @@ export function sessions({ tables, retention, instant }: Scope, cutoff: string):
         lock: 'for no key update',
         lockFirst: false,
         change: (first) => `update ${tables.session} t
-                    set experimental_parameters = pg_catalog.jsonb_build_object(
-                          'archived', true,
-                          'archived_at', $${first}::pg_catalog.text,
-                          'parameter_count',
+                    set experimental_parameters = pg_catalog.jsonb_set(
+                          $${first}::pg_catalog.jsonb,
+                          '{parameter_count}',
                           case
                             when pg_catalog.jsonb_typeof(experimental_parameters) operator(pg_catalog.=) 'object'
                               then (select pg_catalog.count(*) from pg_catalog.jsonb_object_keys(experimental_parameters))
                             when pg_catalog.jsonb_typeof(experimental_parameters) operator(pg_catalog.=) 'array'
                               then pg_catalog.jsonb_array_length(experimental_parameters)
                             else 1
-                          end)`,
-        changeParameters: [instant],
+                          end::pg_catalog.text::pg_catalog.jsonb)`,
+        changeParameters: [note],
+        written: {
+          where: (first) => `(t.experimental_parameters operator(pg_catalog.-) 'parameter_count'::pg_catalog.text)
+                               operator(pg_catalog.=) $${first}::pg_catalog.jsonb
+                         and pg_catalog.jsonb_typeof(t.experimental_parameters operator(pg_catalog.->) 'parameter_count')
+                               operator(pg_catalog.=) 'number'`,
+          parameters: [note],
+        },
       },
     ],
   };

@@ -20,6 +20,7 @@ const serverCrashes = { tests: ['test/postgres/server-crashes.test.ts'], only: '
 const hostile = ['test/postgres/hostile-schema.test.ts'];
 const references = ['test/postgres/references.test.ts'];
 const badRows = ['test/postgres/bad-rows.test.ts'];
+const written = ['test/postgres/written.test.ts'];
 
 export const mutants: Mutant[] = [
   {
@@ -356,10 +357,31 @@ export const mutants: Mutant[] = [
   },
   {
     name: 'deferred constraints are left to the commit',
-    file: 'src/retention/batch.ts',
-    find: `if (rowCount) await client.query('set constraints all immediate');`,
+    file: 'src/retention/written.ts',
+    find: 'set constraints all immediate;',
     replace: '',
     tests: ['test/postgres/triggers.test.ts'],
+  },
+  {
+    name: 'what triggers have made of a change is not looked at: the row count is believed',
+    file: 'src/retention/written.ts',
+    find: 'if (wrong === 0) return;',
+    replace: 'if (wrong >= 0) return;',
+    tests: written,
+  },
+  {
+    name: 'a trigger is not noticed',
+    file: 'src/retention/written.ts',
+    find: 'return results.at(-1)!.rows[0]!.watched;',
+    replace: 'return false;',
+    tests: written,
+  },
+  {
+    name: 'an operation that could change none of its rows is no failure',
+    file: 'src/retention/run-operation.ts',
+    find: 'failures.count > 0 && rowsOf(progress.changes) === 0',
+    replace: 'failures.count < 0',
+    tests: written,
   },
   {
     name: 'a batch with a bad row is not split',
