@@ -28,6 +28,10 @@ export const policyMetrics = {
     help: 'Rows that the newest run of a job closed, archived or deleted; in a dry run those that it would.',
     labels: ['job', 'operation', 'action'],
   },
+  last_run_left_rows: {
+    help: 'Rows that the newest run of a job left: skipped because others held them locked twice, failed because the database refuses to change them.',
+    labels: ['job', 'operation', 'reason'],
+  },
   next_run_timestamp_seconds: { help: 'When a job starts next.', labels: job },
   due_rows: { help: 'Rows due per operation, by the newest statistics.', labels: ['operation'] },
   oldest_row_timestamp_seconds: {
@@ -122,6 +126,10 @@ function samplesOfJob({
       const value = operation[action];
       if (value === undefined) continue;
       samples.push({ metric: 'last_run_rows', labels: { ...labels, operation: operation.name, action }, value });
+    }
+    for (const reason of ['skipped', 'failed'] as const) {
+      const value = operation[reason] ?? 0;
+      samples.push({ metric: 'last_run_left_rows', labels: { ...labels, operation: operation.name, reason }, value });
     }
   }
   return samples;

@@ -8,6 +8,7 @@ import { blocksToWalk } from './choose-walk.ts';
 import { explainSqlError } from './errors.ts';
 import { type Kept, keptNotes } from './kept.ts';
 import { walkKeyset } from './keyset-walk.ts';
+import { lockHolders } from './lock-holders.ts';
 import { type Changes, type Operation, rowsOf, type Step } from './operation.ts';
 import type { RunOptions } from './options.ts';
 import { Pace } from './pace.ts';
@@ -86,7 +87,8 @@ export async function runOperation(
   const { failures } = progress;
   if (failures.count > 0 && rowsOf(progress.changes) === 0 && !progress.stopped)
     error ??= `none of the rows due could be changed; the first, ${operation.primaryKey} ${failures.first}`;
-  const message = noteOf(operation, progress, kept, budget);
+  const holders = progress.skipped > 0 && !stop.aborted ? await holdersOf(walk, options.log) : undefined;
+  const message = noteOf(operation, progress, holders, kept, budget);
   const result: OperationResult = {
     name: operation.name,
     cutoff: operation.cutoff,
@@ -138,11 +140,23 @@ async function changeAll(walk: Walk, due: Changes, order: RunOptions['walk']): P
   }
 }
 
+/** Who may hold the rows that were skipped; undefined where that cannot be found out: the result does without. */
+async function holdersOf({ session, settings, operation }: Walk, log: RunOptions['log']): Promise<string | undefined> {
+  try {
+    const holders = await session.transaction(settings, (client) => lockHolders(client, operation.table));
+    return holders === undefined ? undefined : `locks on ${operation.table} are held by ${holders}`;
+  } catch (error) {
+    log.warn({ error: explainSqlError(error) }, 'cannot find out who holds locks');
+    return undefined;
+  }
+}
+
 const emptied = (like: Changes): Changes => Object.fromEntries(Object.keys(like).map((action) => [action, 0]));
 
 function noteOf(
   { name, primaryKey }: Operation,
   { changes, skipped, failures, stopped, onDisk }: WalkProgress,
+  holders: string | undefined,
   kept: readonly Kept[],
   budget: Budget,
 ): string | undefined {
@@ -152,6 +166,7 @@ function noteOf(
       ? [`the audit trail is shorter by ${changes.deleted} acknowledgements`]
       : []),
     ...(skipped > 0 ? [`${skipped} rows were locked by others and are left for the next run`] : []),
+    ...(holders === undefined ? [] : [holders]),
     ...(failures.count > 0
       ? [
           `${failures.count} rows could not be changed and are left as they are; the first, ${primaryKey} ${failures.first}`,

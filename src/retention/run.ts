@@ -159,15 +159,21 @@ async function execute(plan: Plan, options: RunOptions, session: Session, stop: 
 }
 
 const failures = (operations: readonly OperationResult[]) =>
-  operations.flatMap(({ name, error, failed, message }) => {
+  operations.flatMap((operation) => {
+    const { name, error, failed, message } = operation;
     if (error !== undefined) return [`${name} failed: ${error}`];
+    if (didNothing(operation)) return [`${name}: none of the rows due was changed; ${message}`];
     return failed === undefined ? [] : [`${name}: ${message}`];
   });
+
+/** Whether others held all that was due: what lasts, such as a forgotten transaction, must not look like a success. */
+const didNothing = (operation: OperationResult) => operation.skipped > 0 && rowsOf(operation) === 0;
 
 function resultOf(operations: readonly OperationResult[], success: Result): Result {
   const failed = operations.filter(({ error }) => error !== undefined).length;
   if (failed > 0) return failed === operations.length ? 'Failed' : 'Partial';
-  return operations.some((operation) => operation.failed !== undefined) ? 'Partial' : success;
+  const left = operations.some((operation) => operation.failed !== undefined || didNothing(operation));
+  return left ? 'Partial' : success;
 }
 
 /** For looking at others, and at the tables. */

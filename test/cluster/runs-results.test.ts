@@ -86,6 +86,25 @@ test.concurrent('a second run at the same time is Skipped after a minute, and cl
   expect(await countOf(database.pool, 'agentconnection', `status = 'timeout'`)).toBe(0);
 });
 
+test.concurrent('a run whose due rows are all locked is Partial, and renews no success', async ({ expect }) => {
+  const database = await policyWithDatabase('locked', { ...connections, limits: { lockTimeout: '10ms' } });
+  const { status: before } = await runs.runNow('locked');
+  await addConnection(database.pool);
+  const holder = await database.pool.connect();
+  await holder.query('begin; select from agentconnection for update');
+  const { run, status } = await runs.runNow('locked');
+  await holder.query('rollback');
+  holder.release();
+  expect(run).toMatchObject({ result: 'Partial', rows: 0, operations: [{ name: 'connections', skipped: 1 }] });
+  expect(await runs.exitCode(run.id)).toBe(4);
+  expect(conditionOf(status, 'LastRunSucceeded')).toMatchObject({
+    status: 'False',
+    reason: 'RunPartial',
+    message: expect.stringContaining('none of the rows due was changed'),
+  });
+  expect(entryOf(status)!.lastSuccessTime).toBe(entryOf(before)!.lastSuccessTime);
+});
+
 test.concurrent('a run that the guard blocks changes nothing and says so, until the guard is raised', async ({
   expect,
 }) => {

@@ -46,6 +46,7 @@ const testSettings = {
   synchronous_commit: 'off',
   full_page_writes: 'off',
   max_connections: '200',
+  max_prepared_transactions: '10',
   shared_buffers: '512MB',
   timezone: 'UTC',
 };

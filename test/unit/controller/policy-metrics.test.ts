@@ -13,8 +13,8 @@ const run = {
   result: 'Partial',
   rows: 12,
   operations: [
-    { name: 'instructions', archived: 7, deleted: 5, skipped: 0, batches: 2, durationSeconds: 80 },
-    { name: 'sessions', archived: 0, skipped: 0, batches: 0, durationSeconds: 1 },
+    { name: 'instructions', archived: 7, deleted: 5, skipped: 0, failed: 2, batches: 2, durationSeconds: 80 },
+    { name: 'sessions', archived: 0, skipped: 3, batches: 0, durationSeconds: 1 },
   ],
 };
 
@@ -87,6 +87,9 @@ describe('metrics of policies', () => {
         `retention_policy_last_run_rows{${labels},job="nightly",operation="instructions",action="archived"} 7`,
         `retention_policy_last_run_rows{${labels},job="nightly",operation="instructions",action="deleted"} 5`,
         `retention_policy_last_run_rows{${labels},job="nightly",operation="sessions",action="archived"} 0`,
+        `retention_policy_last_run_left_rows{${labels},job="nightly",operation="instructions",reason="skipped"} 0`,
+        `retention_policy_last_run_left_rows{${labels},job="nightly",operation="instructions",reason="failed"} 2`,
+        `retention_policy_last_run_left_rows{${labels},job="nightly",operation="sessions",reason="skipped"} 3`,
         `retention_policy_due_rows{${labels},operation="instructions"} 3`,
         `retention_policy_oldest_row_timestamp_seconds{${labels},record="instructions"} 1546300800`,
       ]),
