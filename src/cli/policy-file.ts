@@ -4,6 +4,7 @@ import type { z } from 'zod';
 import { effectiveRetention } from '../api/effective.ts';
 import { explain, group, kind, retentionPolicySchema } from '../api/policy.ts';
 import { cleanupOperations, operationsOf } from '../api/spec.ts';
+import { whyNeverFires } from '../controller/schedule.ts';
 import { ConfigurationError } from '../database/config.ts';
 import { manifestsIn } from './manifests.ts';
 import type { CommandLinePolicy } from './policy.ts';
@@ -16,6 +17,8 @@ type RetentionPolicy = z.output<typeof retentionPolicySchema>;
  */
 export async function policyFromFile(file: string, schema: string | undefined): Promise<CommandLinePolicy> {
   const { metadata, spec } = policyIn(await textOf(file), file);
+  const never = whyNeverFires(spec);
+  if (never) throw new ConfigurationError(`--file ${file}: ${never}`);
   const wanted = new Set((spec.jobs ?? [{}]).flatMap(operationsOf));
   return {
     operations: cleanupOperations.filter((name) => wanted.has(name)),

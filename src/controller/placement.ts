@@ -7,6 +7,7 @@ import type { CronJob, Policy } from './objects.ts';
 import { findOverlap, type Overlap, type Rival } from './overlap.ts';
 import { type PlaceContext, place, remove, StalledError, suspend, WaitingError } from './place.ts';
 import type { RunnerImage } from './pod.ts';
+import { whyNeverFires } from './schedule.ts';
 
 /** What placing the policy's objects came to. */
 export interface Placement {
@@ -57,6 +58,8 @@ export async function placement(
   const { policy } = parsed;
   const excess = notAllowed(policy.spec, runner.allowed ?? nothingAllowed);
   if (excess) return hold(context, existing, { reason: 'RunnerNotAllowed', message: excess });
+  const never = whyNeverFires(policy.spec);
+  if (never) return hold(context, existing, { reason: 'InvalidSchedule', message: never });
   const overlap = findOverlap({ policy, fingerprint }, others);
   if (overlap) return hold(context, existing, { reason: 'Overlap', message: overlapWords(policy, overlap) });
 

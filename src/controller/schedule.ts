@@ -1,4 +1,5 @@
-import { Cron } from 'croner';
+import type { RetentionPolicySpec } from '../api/rules.ts';
+import { everFires, nextTime, parseCron } from './cron.ts';
 
 /** What was found of a schedule: from `after` until the first of the times, which is excluded, the answer is the same. */
 interface Answer {
@@ -6,11 +7,11 @@ interface Answer {
   times: Date[];
 }
 
-/** The newest answers. Policies ask over and over, and croner works out anew each time what there is between. */
+/** The newest answers. Policies ask over and over, and each time all that lies between would be searched again. */
 const answers = new Map<string, Answer>();
 const mostAnswers = 1_000;
 
-/** The next `count` times after `after`; none where the schedule cannot be read. The API server alone judges schedules. */
+/** The next `count` times after `after`; none where the schedule cannot be read. The API server judges whether it can be. */
 function nextTimes(schedule: string, timeZone: string, after: Date, count: number): Date[] {
   const key = `${count} ${timeZone} ${schedule}`;
   const known = answers.get(key);
@@ -27,29 +28,40 @@ const neverMs = 86_400_000;
 const validUntil = ({ after, times: [first] }: Answer): number => first?.getTime() ?? after + neverMs;
 
 function compute(schedule: string, timeZone: string, after: Date, count: number): Date[] {
+  const cron = parseCron(schedule);
+  const times: Date[] = [];
   try {
-    const cron = new Cron(withShortSteps(schedule), {
-      timezone: timeZone,
-      mode: '5-part',
-      sloppyRanges: true,
-      paused: true,
-    });
-    return cron.nextRuns(count, after);
-  } catch {
-    return [];
+    for (let last = after.getTime() / 1000; cron && times.length < count; ) {
+      const next = nextTime(cron, timeZone, last);
+      if (next === undefined) break;
+      times.push(new Date(next * 1000));
+      last = next;
+    }
+  } catch (error) {
+    // The time zone is not known here, or `after` is no time.
+    if (!(error instanceof RangeError)) throw error;
   }
+  return times;
 }
 
-/** How many values a field can have: minute, hour, day of the month, month, day of the week. */
-const fieldSizes = [60, 24, 31, 12, 7];
-
-/** To Kubernetes a step as long as the field, or longer, means its first value; croner refuses the longer ones. */
-function withShortSteps(schedule: string): string {
-  const fields = schedule.trim().split(/\s+/);
-  if (fields.length !== fieldSizes.length) return schedule;
-  const shorten = (field: string, size: number) =>
-    field.replace(/\/(\d+)/g, (_, step: string) => `/${Math.min(Number(step), size)}`);
-  return fields.map((field, index) => shorten(field, fieldSizes[index]!)).join(' ');
+/**
+ * Which schedule of a spec never fires, as a sentence that says what to do; undefined where all do. Kubernetes accepts such a
+ * one, and says so in an Event only.
+ */
+export function whyNeverFires(spec: Pick<RetentionPolicySpec, 'schedule' | 'jobs' | 'statistics'>): string | undefined {
+  const own = spec.jobs?.map((job, index) => ({ field: `spec.jobs[${index}].schedule`, schedule: job.schedule })) ?? [];
+  const common = !spec.jobs || spec.jobs.some((job) => job.schedule === undefined) ? spec.schedule : undefined;
+  const fields = [
+    { field: 'spec.schedule', schedule: common },
+    ...own,
+    { field: 'spec.statistics.schedule', schedule: spec.statistics?.schedule },
+  ];
+  for (const { field, schedule } of fields) {
+    const cron = schedule === undefined ? undefined : parseCron(schedule);
+    if (!cron || everFires(cron)) continue;
+    return `${field} ${JSON.stringify(schedule)} never fires: no date and time matches it; write a schedule that fires, such as "17 3 * * *" (to start no run at all, set spec.suspend: true)`;
+  }
+  return undefined;
 }
 
 /** When a schedule fires next after `after`; only shown, since the CronJob keeps the time. */

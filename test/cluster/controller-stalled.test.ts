@@ -38,6 +38,7 @@ describe('a policy that becomes Stalled runs nothing until it is repaired', () =
 
   it.each([
     ['InvalidSchedule', { timeZone: 'Mars/Olympus' }],
+    ['InvalidSchedule', { schedule: '0 0 30 2 *' }],
     ['InvalidRunner', { runner: { resources: { limits: { cpu: '1' }, requests: { cpu: '2' } } } }],
   ])('by its %s; the values in force are still shown', async (reason, broken) => {
     await policies.apply('smartem', { jobs, preset: 'ScientificCompliance', ...broken });
@@ -54,6 +55,20 @@ describe('a policy that becomes Stalled runs nothing until it is repaired', () =
     await isLive();
     expect(repaired.nextRun).toBeDefined();
     expect(repaired.effective).toMatchObject({ preset: 'ScientificCompliance' });
+  });
+
+  it.each([
+    [
+      'spec.jobs[1].schedule "0 0 31 2,4,6,9,11 *"',
+      { jobs: [jobs[0], { ...jobs[1], schedule: '0 0 31 2,4,6,9,11 *' }] },
+    ],
+    ['spec.statistics.schedule "0 3 , * *"', { jobs, statistics: { schedule: '0 3 , * *' } }],
+    ['spec.schedule "30 4 31 apr,jun ?"', { jobs, schedule: '30 4 31 apr,jun ?' }],
+  ])('by %s, which never fires and Kubernetes takes', async (words, broken) => {
+    await policies.apply('smartem', { preset: 'ScientificCompliance', ...broken });
+    const stalled = await policies.settled('smartem', 'Stalled', 'True');
+    expect(conditionOf(stalled, 'Stalled')!.message).toContain(`${words} never fires`);
+    await allSuspended(['smartem-one', 'smartem-two']);
   });
 
   it('by a name that somebody else has', async () => {

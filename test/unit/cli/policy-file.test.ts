@@ -11,10 +11,23 @@ it.each([
   [{ mode: 'require' }, 'require'],
   [undefined, undefined],
 ])('a file with the TLS %j asks of the server what the cluster asks', async (tls, mode) => {
+  const database = { secretRef: { name: 'db' }, ...(tls && { tls }) };
+  expect((await policyFromFile(await fileOf({ database }), undefined)).tlsMode).toBe(mode);
+});
+
+it.each([
+  ['spec.schedule', { schedule: '0 0 30 2 *' }],
+  ['spec.jobs[0].schedule', { jobs: [{ name: 'a', operations: ['sessions'], schedule: '0 0 31 4 *' }] }],
+  ['spec.statistics.schedule', { statistics: { schedule: ', 3 * * *' } }],
+])('a file whose %s never fires is refused, as the cluster runs nothing of it', async (field, spec) => {
+  const file = await fileOf(spec);
+  await expect(policyFromFile(file, undefined)).rejects.toThrow(`--file ${file}: ${field} `);
+});
+
+async function fileOf(spec: Record<string, unknown>): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'retention-policy-'));
   onTestFinished(() => rm(folder, { recursive: true }));
   const file = join(folder, 'policy.yaml');
-  const database = { secretRef: { name: 'db' }, ...(tls && { tls }) };
-  await writeFile(file, JSON.stringify(policyManifest('agents', 'x', { database })));
-  expect((await policyFromFile(file, undefined)).tlsMode).toBe(mode);
-});
+  await writeFile(file, JSON.stringify(policyManifest('agents', 'x', spec)));
+  return file;
+}

@@ -43,10 +43,10 @@ it('a CronJob that stays suspended is left as it is', () => {
   expect(deadline(live({ suspend: true }), now, suspended)).toBe(600);
 });
 
-it.each(['0 3 * * 1,2,', '+0 3 * * *'])(
-  'nothing is made up for by a schedule that cannot be read here: %s',
-  (schedule) => {
-    const unread = cronJobOf('nightly', { ...wanted.spec, schedule });
-    expect(deadline(live({ schedule, suspend: true }), now, unread)).toBe(10);
-  },
-);
+it.each([
+  ['schedule', { schedule: '@every 1h' }],
+  ['time zone', { timeZone: 'Mars/Olympus' }],
+])('nothing is made up for by a %s that cannot be read here', (_, spec) => {
+  const unread = cronJobOf('nightly', { ...wanted.spec, ...spec });
+  expect(deadline(live({ ...spec, suspend: true }), now, unread)).toBe(10);
+});

@@ -1,12 +1,15 @@
-import { Cron } from 'croner';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
-import { nextRun, overdueAt } from '../../../src/controller/schedule.ts';
+import * as cron from '../../../src/controller/cron.ts';
+import { nextRun, overdueAt, whyNeverFires } from '../../../src/controller/schedule.ts';
+import { policyWith } from '../../support/controller-objects.ts';
+
+vi.mock(import('../../../src/controller/cron.ts'), { spy: true });
 
 const at = (text: string) => new Date(text);
 const hour = 3_600_000;
 
-it('that a schedule never fires is found out once, and not at every question', () => {
-  const computed = vi.spyOn(Cron.prototype, 'nextRuns');
+it('that no time follows is found out once, and not at every question', () => {
+  const computed = vi.spyOn(cron, 'nextTime');
   onTestFinished(() => computed.mockRestore());
   for (let second = 0; second < 20; second++) {
     const after = new Date(Date.UTC(2026, 0, 1, 0, 0, second));
@@ -47,6 +50,7 @@ describe('the next run', () => {
   it.each([
     ['six fields', '0 0 3 * * *', 'UTC'],
     ['nonsense', 'every night', 'UTC'],
+    ['nothing but a comma', '0 3 , * *', 'UTC'],
     ['a day that never comes', '0 0 31 2 *', 'UTC'],
     ['an unknown time zone', '0 3 * * *', 'Mars/Olympus'],
   ])('is unknown for %s', (_, cron, zone) => {
@@ -56,18 +60,51 @@ describe('the next run', () => {
 
 it('the answer is the same whatever was asked before', () => {
   const [schedule, zone] = ['*/20 0-2,12 * * *', 'Europe/London'];
+  const parsed = cron.parseCron(schedule)!;
+  const next = (after: Date) => new Date(cron.nextTime(parsed, zone, after.getTime() / 1000)! * 1000);
   // Around the clocks' change, back and forth, a second before and after each time too.
   for (const day of ['2026-03-29', '2026-10-25']) {
     const start = at(`${day}T00:00:00Z`).getTime();
     for (let step = 0; step < 300; step++) {
       const after = new Date(start + ((step * 97) % 300) * 300_000 - ((step * 7) % 3) * 500);
-      const cron = new Cron(schedule, { timezone: zone, paused: true });
-      expect(nextRun(schedule, zone, after)).toEqual(cron.nextRun(after));
-      const [first, second] = cron.nextRuns(2, after);
-      expect(overdueAt(schedule, zone, after, 60_000)).toEqual(new Date(second!.getTime() + 60_000));
-      expect(first!.getTime()).toBeGreaterThan(after.getTime());
+      expect(nextRun(schedule, zone, after)).toEqual(next(after));
+      const second = next(next(after));
+      expect(overdueAt(schedule, zone, after, 60_000)).toEqual(new Date(second.getTime() + 60_000));
     }
   }
+});
+
+describe('a policy has a schedule that never fires', () => {
+  const job = { name: 'a', operations: ['sessions'] };
+  const why = (spec: Record<string, unknown>) => whyNeverFires(policyWith(spec).spec);
+
+  it.each([
+    ['spec.schedule "0 0 30 2 *"', { schedule: '0 0 30 2 *' }],
+    [
+      'spec.schedule "0 0 31 4 ?"',
+      {
+        schedule: '0 0 31 4 ?',
+        jobs: [
+          { ...job, schedule: '@daily' },
+          { ...job, name: 'b' },
+        ],
+      },
+    ],
+    ['spec.jobs[1].schedule "0 3 , * *"', { jobs: [job, { ...job, name: 'b', schedule: '0 3 , * *' }] }],
+    ['spec.statistics.schedule ", 3 * * *"', { statistics: { schedule: ', 3 * * *' } }],
+  ])('%s', (field, spec) => {
+    expect(why(spec)?.startsWith(`${field} never fires: `)).toBe(true);
+  });
+
+  it.each([
+    ['leap days', { schedule: '0 0 29 2 *' }],
+    ['Mondays or the 30th, in February', { schedule: '0 0 30 2 1' }],
+    ['a comma too many', { schedule: '0 3 * * 1,2,' }],
+    ['that no job uses', { schedule: '0 0 30 2 *', jobs: [{ ...job, schedule: '@daily' }] }],
+    ['that cannot be read, which the API server says', { schedule: 'daily' }],
+  ])('but not with one of %s', (_, spec) => {
+    expect(why(spec)).toBeUndefined();
+  });
 });
 
 describe('a job is overdue', () => {
@@ -81,7 +118,8 @@ describe('a job is overdue', () => {
     expect(overdueAt('*/15 * * * *', 'UTC', since, hour)).toEqual(at('2026-01-01T13:15:00Z'));
   });
 
-  it('never, if its schedule cannot be read', () => {
+  it('never, if its schedule or the instant cannot be read', () => {
     expect(overdueAt('nonsense', 'UTC', since, hour)).toBeUndefined();
+    expect(overdueAt('0 3 * * *', 'UTC', new Date(Number.NaN), hour)).toBeUndefined();
   });
 });

@@ -1,0 +1,5 @@
+module cron-figures
+
+go 1.22
+
+require github.com/robfig/cron/v3 v3.0.1
