@@ -1,5 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
+/** For `vi.waitFor`, by which tests wait for all that they expect of one state, not for a part of it. */
+export const soon = { timeout: 30_000, interval: 50 };
+
 /** Asks until the answer is neither false nor undefined, and gives it; fails after `seconds` with `what` was awaited. */
 export async function eventually<T>(
   what: string,

@@ -49,6 +49,11 @@ export class Policies {
     return this.client.delete(resources.policies, { namespace: this.namespace, name });
   }
 
+  /** The policy's status as it is now. */
+  async status(name: string): Promise<RetentionPolicyStatus> {
+    return parseStatus(await this.get(name));
+  }
+
   /** The policy's status, once it fits. */
   statusOf(
     name: string,
