@@ -162,7 +162,7 @@ test.concurrent('a run that reaches maxDuration ends itself as Partial, and the 
   for (let i = 0; i < 3; i++) await addConnection(database.pool);
   const { run, status } = await runs.runNow('partial');
   expect(run).toMatchObject({ result: 'Partial', rows: 1, operations: [{ closed: 1, batches: 1 }] });
-  expect(run.message).toContain('maxDuration 1s is over, the next run goes on');
+  expect(run.message).toContain('maxDuration 10s is over, the next run goes on');
   expect(await runs.exitCode(run.id)).toBe(4);
   expect(conditionOf(status, 'LastRunSucceeded')).toMatchObject({ status: 'False', reason: 'RunPartial' });
   expect(await runs.columns('partial')).toMatchObject({ RESULT: 'Partial', ROWS: '1', 'LAST RUN SUCCEEDED': 'False' });
