@@ -1,10 +1,10 @@
 import { PatchStrategy, setHeaderOptions } from '@kubernetes/client-node';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { type CronJob, resources } from '../../src/controller/objects.ts';
 import { isNotFound } from '../../src/kubernetes/api-error.ts';
 import type { KubernetesObject, Resource } from '../../src/kubernetes/types.ts';
 import { adminClient, installOperator, runnerImage, startController } from '../support/controller.ts';
-import { eventually } from '../support/eventually.ts';
+import { eventually, soon } from '../support/eventually.ts';
 import { useCluster } from '../support/kubernetes/cluster.ts';
 import { conditionOf, Policies } from '../support/policies.ts';
 
@@ -30,10 +30,15 @@ const cronJobNames = async () =>
 
 /** The CronJob, once it fits. */
 function cronJobWhich(name: string, what: string, fits: (cronJob: CronJob) => boolean): Promise<CronJob> {
-  return eventually(`CronJob ${name} ${what}`, async () => {
-    const cronJob = await cronJobNamed(name).catch(() => undefined);
-    return cronJob && fits(cronJob) && cronJob;
-  });
+  return eventually(
+    `CronJob ${name} ${what}`,
+    async () => {
+      const cronJob = await cronJobNamed(name).catch(() => undefined);
+      return cronJob && fits(cronJob) && cronJob;
+      // The garbage collector looks for new kinds, such as ours, every 30 s.
+    },
+    { seconds: 75 },
+  );
 }
 
 /** Somebody changes fields by hand. */
@@ -42,8 +47,9 @@ function edit<T extends KubernetesObject>(resource: Resource<T>, name: string, f
   return client.apply(resource, body as never, { fieldManager: 'somebody', force: true });
 }
 
-/** A quota of none, however many there are. */
-async function forbidMore(resource: string): Promise<void> {
+/** A quota of no CronJob, however many there are. */
+async function forbidMore(): Promise<void> {
+  const resource = 'cronjobs.batch';
   const hard = { [`count/${resource}`]: '0' };
   await cluster.core.createNamespacedResourceQuota({ namespace, body: { metadata: { name: 'none' }, spec: { hard } } });
   // The controller that would count is not running here.
@@ -51,6 +57,9 @@ async function forbidMore(resource: string): Promise<void> {
     { namespace, name: 'none', body: { status: { hard, used: { [`count/${resource}`]: '0' } } } },
     setHeaderOptions('Content-Type', PatchStrategy.MergePatch),
   );
+  // An API server takes a moment to see it.
+  const tried = ['create', 'cronjob', 'tried', '--image=x', '--schedule=@yearly', '-n', namespace, '--dry-run=server'];
+  await vi.waitFor(async () => expect((await cluster.kubectl(tried)).stderr).toContain('exceeded quota'), soon);
 }
 
 async function eventsAbout(name: string): Promise<string[]> {
@@ -84,7 +93,8 @@ describe('a policy that is applied', () => {
     const may = async (...what: string[]) =>
       (await cluster.kubectl(['auth', 'can-i', ...what, '-n', namespace, account])).stdout.trim();
     const [own, other] = ['smartem', 'other'].map((name) => `retentionpolicies.retention.agentdata.io/${name}`);
-    expect(await may('patch', own!, '--subresource=status')).toBe('yes');
+    // An API server takes a moment to see a Role.
+    await vi.waitFor(async () => expect(await may('patch', own!, '--subresource=status')).toBe('yes'), soon);
     expect(await may('patch', other!, '--subresource=status')).toBe('no');
     expect(await may('patch', own!)).toBe('no');
     expect(await may('get', 'secrets')).toBe('no');
@@ -96,7 +106,8 @@ describe('a policy that is applied', () => {
     const { stdout } = await cluster.kubectl(['get', 'retpol', '-n', namespace]);
     expect(stdout).toMatch(/NAME +PRESET +SCHEDULE +SUSPENDED +READY +LAST RUN +RESULT +ROWS +NEXT +AGE/);
     expect(stdout).toMatch(/smartem +ScientificCompliance +17 3 \* \* \* +false +True +\S+T03:17:00Z/);
-    expect(await eventsAbout('smartem')).toEqual(['CronJobCreated: Made CronJob smartem-cleanup']);
+    const events = ['CronJobCreated: Made CronJob smartem-cleanup'];
+    await vi.waitFor(async () => expect(await eventsAbout('smartem')).toEqual(events), soon);
   });
 
   it('changes its CronJobs when its schedule, time zone, suspension or jobs change', async () => {
@@ -188,7 +199,7 @@ describe('while something is refused for now', () => {
   beforeEach(async () => {
     await policies.apply('smartem', { jobs: two, preset: 'Development' });
     await policies.settled('smartem', 'Ready', 'True');
-    await forbidMore('cronjobs.batch');
+    await forbidMore();
   });
 
   it('a suspension and a job that has left the spec are seen to at once; the values in force are still shown', async () => {
@@ -201,7 +212,7 @@ describe('while something is refused for now', () => {
 });
 
 it('a policy whose CronJob a quota refuses says so, and is tried again until it is there', async () => {
-  await forbidMore('cronjobs.batch');
+  await forbidMore();
   await policies.apply('smartem');
   const status = await policies.settled('smartem', 'Reconciling', 'True');
   expect(conditionOf(status, 'Ready')).toMatchObject({ status: 'False', reason: 'Forbidden', observedGeneration: 1 });

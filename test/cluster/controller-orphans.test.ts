@@ -1,10 +1,10 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { runRequestedAtAnnotation } from '../../src/api/policy.ts';
 import { type CronJob, isFinished, resources } from '../../src/controller/objects.ts';
 import { isNotFound } from '../../src/kubernetes/api-error.ts';
 import type { KubernetesObject, Resource } from '../../src/kubernetes/types.ts';
 import { adminClient } from '../support/controller.ts';
-import { eventually } from '../support/eventually.ts';
+import { eventually, soon } from '../support/eventually.ts';
 import { useCluster } from '../support/kubernetes/cluster.ts';
 import { conditionOf } from '../support/policies.ts';
 import { useController } from '../support/use-controller.ts';
@@ -81,7 +81,8 @@ describe('what a policy left that was deleted with --cascade=orphan', () => {
     expect(now[0]!.metadata.uid).not.toBe(left[0]!.metadata.uid);
     expect(now[0]!.spec!.jobTemplate.spec!.template.spec!.containers.map(({ name }) => name)).toEqual(['runner']);
     for (const kind of kinds) expect(ownersOf(await get(kind, 'retention-smartem'))).toEqual([metadata.uid]);
-    expect(await events()).toContainEqual(expect.stringMatching(/^OrphanDeleted: .*CronJob smartem-two/));
+    const told = expect.stringMatching(/^OrphanDeleted: .*CronJob smartem-two/);
+    await vi.waitFor(async () => expect(await events()).toContainEqual(told), soon);
   });
 
   it.each([

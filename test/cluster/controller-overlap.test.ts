@@ -1,9 +1,9 @@
-import { beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { runFieldManager } from '../../src/api/policy.ts';
 import { resources } from '../../src/controller/objects.ts';
 import { adminClient, installOperator } from '../support/controller.ts';
 import { runOf } from '../support/controller-objects.ts';
-import { eventually } from '../support/eventually.ts';
+import { eventually, soon } from '../support/eventually.ts';
 import { useCluster } from '../support/kubernetes/cluster.ts';
 import { conditionOf, Policies } from '../support/policies.ts';
 import { useController } from '../support/use-controller.ts';
@@ -56,7 +56,7 @@ describe('of two policies that apply an operation to the same tables', () => {
 it('the CronJobs of a policy that comes to overlap are suspended, and go on when it no longer does', async () => {
   await policies.apply('a-older', jobs('connections'));
   await policies.apply('b-newer', jobs('sessions'));
-  await policies.settled('b-newer', 'Ready', 'True');
+  for (const name of ['a-older', 'b-newer']) await policies.settled(name, 'Ready', 'True');
   await policies.apply('a-older', jobs('connections', 'sessions'));
   const held = await policies.settled('b-newer', 'Stalled', 'True');
   expect(await cronJobs()).toEqual([
@@ -146,8 +146,9 @@ describe('of two policies whose runs found the same database behind two Secrets'
       ['a-older-a', false],
       ['b-newer-a', true],
     ]);
-    const older = await policies.settled('a-older', 'Ready', 'True');
-    expect(older.database).toEqual({ secret: 'one', schema: 'public', fingerprint: ours() });
+    const database = { secret: 'one', schema: 'public', fingerprint: ours() };
+    await vi.waitFor(async () => expect((await policies.status('a-older')).database).toEqual(database), soon);
+    expect(conditionOf(await policies.status('a-older'), 'Ready')).toMatchObject({ status: 'True' });
   });
 
   it('it stays so while runs of the older cannot connect', async () => {

@@ -1,12 +1,12 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
-import { beforeAll, expect, it, onTestFinished } from 'vitest';
+import { beforeAll, expect, it, onTestFinished, vi } from 'vitest';
 import { resources } from '../../src/controller/objects.ts';
 import type { Client } from '../../src/kubernetes/client.ts';
 import { leases } from '../../src/kubernetes/leader-election.ts';
 import { adminClient, installOperator } from '../support/controller.ts';
-import { eventually } from '../support/eventually.ts';
+import { eventually, soon } from '../support/eventually.ts';
 import { useCluster } from '../support/kubernetes/cluster.ts';
 import { Policies } from '../support/policies.ts';
 
@@ -71,9 +71,8 @@ it('of two replicas one works; when it is killed the other takes over, and write
   await policies.statusOf('smartem', 'the request to be handled', (status) => status.lastHandledRunRequest === at);
   expect(await leads(second)).toBe(false);
   expect((await second.get('/metrics')).text).not.toContain('retention_policy_info{');
-  expect((await first.get('/metrics')).text).toContain(
-    `retention_policy_ready{namespace="${namespace}",policy="smartem"} 1`,
-  );
+  const ready = `retention_policy_ready{namespace="${namespace}",policy="smartem"} 1`;
+  await vi.waitFor(async () => expect((await first.get('/metrics')).text).toContain(ready), soon);
   const objects = async () => {
     const [cronJobs, jobs] = await Promise.all([
       client.list(resources.cronJobs, { namespace }),
