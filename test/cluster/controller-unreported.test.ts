@@ -1,10 +1,10 @@
 import { PatchStrategy, setHeaderOptions, type V1Pod } from '@kubernetes/client-node';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { runFieldManager } from '../../src/api/policy.ts';
 import { resources } from '../../src/controller/objects.ts';
 import { adminClient, installOperator, startController } from '../support/controller.ts';
 import { runOf } from '../support/controller-objects.ts';
-import { eventually } from '../support/eventually.ts';
+import { eventually, soon } from '../support/eventually.ts';
 import { useCluster } from '../support/kubernetes/cluster.ts';
 import { type ProcessNode, startProcessNode } from '../support/kubernetes/process-node.ts';
 import { conditionOf, Policies } from '../support/policies.ts';
@@ -171,6 +171,9 @@ describe('a runner that cannot start is told of while it waits,', () => {
       { namespace, name: 'none', body: { status: { hard, used: { pods: '0' } } } },
       setHeaderOptions('Content-Type', PatchStrategy.MergePatch),
     );
+    // An API server takes a moment to see it.
+    const tried = ['run', 'tried', '--image=x', '-n', namespace, '--dry-run=server'];
+    await vi.waitFor(async () => expect((await cluster.kubectl(tried)).stderr).toContain('exceeded quota'), soon);
     await policies.statusOf(
       'smartem',
       'the request to be refused',

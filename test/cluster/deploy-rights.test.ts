@@ -1,6 +1,6 @@
-import { beforeAll, describe, expect, it, test } from 'vitest';
+import { beforeAll, describe, expect, it, test, vi } from 'vitest';
 import { installOperator } from '../support/controller.ts';
-import { eventually } from '../support/eventually.ts';
+import { eventually, soon } from '../support/eventually.ts';
 import { useCluster } from '../support/kubernetes/cluster.ts';
 
 const cluster = useCluster();
@@ -24,7 +24,10 @@ describe('the controller', () => {
     ['get', 'leases.coordination.k8s.io/retention-controller'],
     ['patch', 'leases.coordination.k8s.io/retention-controller'],
   ])('may %s %s in its own namespace, and in no other', async (verb, resource) => {
-    expect(await can(controller, verb, resource, '-n', 'retention-system')).toBe(true);
+    // An API server takes a moment to see a Role.
+    await vi.waitFor(async () => {
+      expect(await can(controller, verb, resource, '-n', 'retention-system')).toBe(true);
+    }, soon);
     expect(await can(controller, verb, resource, '-n', namespace)).toBe(false);
   });
 
