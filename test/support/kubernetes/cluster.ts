@@ -10,6 +10,7 @@ import {
 import { afterAll, inject, onTestFinished, TestRunner } from 'vitest';
 import { parseKubeconfig } from './kubeconfig.ts';
 import { createKubectl, type Kubectl } from './kubectl.ts';
+import { hasStatus } from './process-node/errors.ts';
 
 export interface Cluster {
   /** The administrator's. */
@@ -37,8 +38,11 @@ export function useCluster(): Cluster {
   async function createNamespace(labels: Record<string, string> = {}): Promise<string> {
     const name = `test-${randomBytes(4).toString('hex')}`;
     await core.createNamespace({ body: { metadata: { name, labels } } });
+    // A test may have deleted it itself.
     const remove = async () => {
-      await core.deleteNamespace({ name });
+      await core.deleteNamespace({ name }).catch((error: unknown) => {
+        if (!hasStatus(error, 404)) throw error;
+      });
     };
     if (TestRunner.getCurrentTest()) onTestFinished(remove);
     else removeAfterFile.push(remove);
