@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -92,9 +93,11 @@ test('a process node goes on while the API server is away, and reports when it i
       const pod = await core.readNamespacedPod({ name, namespace: 'default' });
       return pod.status!.phase === wanted;
     });
-  await create('before', 'sleep 1; echo done');
+  const released = join(dirname(controlPlane.kubeconfigPath), 'released');
+  await create('before', `until [ -e ${released} ]; do sleep 0.1; done; echo done`);
   await phase('before', 'Running');
   await controlPlane.stopApiServer();
+  await writeFile(released, '');
   await eventually('the container to end', async () => (await node.logs('default', 'before')) === 'done\n');
   await controlPlane.startApiServer();
   await phase('before', 'Succeeded');

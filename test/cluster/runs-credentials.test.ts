@@ -141,7 +141,8 @@ describe('what is in a Secret', () => {
     };
     const ended = Object.entries(secrets).map(async ([name, secret]) => {
       await applyPolicy(name, secret);
-      const { run } = await runs.runNow(name);
+      // All at once, on a machine of few cores.
+      const { run } = await runs.runNow(name, 'cleanup', { seconds: 150 });
       expect(run.result, name).toBe(name === 'succeeds' ? 'Succeeded' : 'Failed');
       return run.id;
     });
@@ -158,7 +159,7 @@ describe('what is in a Secret', () => {
       expect(found(commandLines)).toEqual([]);
       await runs.node.kill(runs.namespace, pod);
       const [job] = await runs.jobs('killed');
-      await runs.result('killed', job!.metadata!.name!);
+      await runs.result('killed', job!.metadata!.name!, { seconds: 150 });
       return job!.metadata!.name!;
     };
     const ids = await Promise.all([...ended, killed()]);
@@ -177,5 +178,5 @@ describe('what is in a Secret', () => {
     }
     // The search finds what is there.
     expect(found(await runs.kubectl(['get', 'secrets', '-o', 'json'])).length).toBeGreaterThan(0);
-  });
+  }, 300_000);
 });

@@ -121,10 +121,15 @@ test.concurrent('a drained run starts again on its own, and ends as Succeeded', 
   await eventually('the first batch', async () => (await closed(database)) >= 1);
   await runs.node.drain(runs.namespace, pod);
 
-  const { status: end } = await eventually('the run to succeed', async () => {
-    const found = await runs.result('drained', id);
-    return found.run.result === 'Succeeded' && found;
-  });
+  const { status: end } = await eventually(
+    'the run to succeed',
+    async () => {
+      const found = await runs.result('drained', id);
+      return found.run.result === 'Succeeded' && found;
+    },
+    // The second Pod pauses for 20 s alone.
+    { seconds: 90 },
+  );
   expect(await closed(database)).toBe(15);
   const run = entryOf(end)!.lastRun!;
   expect(run.rows, 'the second Pod did what the first had left').toBeLessThan(15);
@@ -137,4 +142,4 @@ test.concurrent('a drained run starts again on its own, and ends as Succeeded', 
   expect(await runs.node.logs(runs.namespace, pod)).toContain('SIGTERM received');
   expect(conditionOf(end, 'LastRunSucceeded')).toMatchObject({ status: 'True' });
   expect(entryOf(end)!.lastFailure).toBeUndefined();
-});
+}, 240_000);

@@ -57,7 +57,7 @@ const ended = (name: string, id: string) =>
 
 /** The run ended as Partial after its first batch, for this reason, and no other took its place. */
 async function expectStopped(name: string, id: string, database: RunDatabase, why: RegExp): Promise<void> {
-  const { run, status } = await runs.result(name, id, { seconds: 20 });
+  const { run, status } = await runs.result(name, id);
   expect(run).toMatchObject({ result: 'Partial', rows: 1, operations: [{ name: 'connections', closed: 1 }] });
   expect(run.message).toMatch(why);
   expect(entryOf(status)!.lastFailure).toMatchObject({ id, result: 'Partial', message: run.message });
