@@ -104,8 +104,9 @@ describe('what a policy left that was deleted with --cascade=orphan', () => {
     expect((await jobs()).map((job) => [ownersOf(job), isFinished(job)])).toEqual([[[], false]]);
     await policies.apply('smartem', two);
     await eventually('the Job to be gone', async () => (await jobs()).length === 0);
-    const status = await policies.settled('smartem', 'Ready', 'True');
-    expect(status.jobs!.map(({ active }) => active)).toEqual([0, 0]);
+    await policies.settled('smartem', 'Ready', 'True');
+    const active = async () => (await policies.status('smartem')).jobs!.map((job) => job.active);
+    await vi.waitFor(async () => expect(await active()).toEqual([0, 0]), soon);
   });
 
   it('is not what a finalizer “orphan” alone makes: a policy that is not being deleted is worked on', async () => {

@@ -135,6 +135,8 @@ describe('of two policies whose runs found the same database behind two Secrets'
     for (const name of ['a-older', 'b-newer']) await policies.settled(name, 'Ready', 'True');
     await found('b-newer', ours(), 'two');
     await found('a-older', ours(), 'one');
+    // A run that another one replaces before the controller has seen it is in no history.
+    await policies.statusOf('a-older', 'its run', ({ runs }) => runs?.length === 1);
     await policies.settled('b-newer', 'Stalled', 'True');
   });
 

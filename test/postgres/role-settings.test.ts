@@ -33,18 +33,19 @@ test('a run under a stricter default isolation holds back no vacuum while it wai
 });
 
 test('time limits of the role for whole transactions and for idle ones do not end a run', async () => {
-  const settings = { idle_in_transaction_session_timeout: '300ms' };
+  // Long enough for a busy machine to come to where a run sets its own.
+  const settings = { idle_in_transaction_session_timeout: '2s' };
   await databaseWith(settings);
   const { rows } = await database.pool.query<{ known: boolean }>(
     `select current_setting('transaction_timeout', true) is not null as known`,
   );
-  if (rows[0]!.known) await database.pool.query(`alter database ${database.name} set transaction_timeout = '300ms'`);
+  if (rows[0]!.known) await database.pool.query(`alter database ${database.name} set transaction_timeout = '2s'`);
   await addInstructions(database.pool, 3);
   const paused = pausing(connector(database.url), statements.deleteInstructions);
   const result = run(database, { connect: paused.connect });
   await paused.reached;
   // Longer than both limits, by the server's clock.
-  await database.pool.query('select pg_sleep(0.6)');
+  await database.pool.query('select pg_sleep(2.5)');
   paused.resume();
   expect(await result).toMatchObject({ result: 'Succeeded', operations: [{}, { deleted: 3 }, {}, {}] });
 });

@@ -1,4 +1,5 @@
 import { type ChildProcess, execFileSync } from 'node:child_process';
+import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { accessSync, chmodSync, constants, mkdtempSync, statSync } from 'node:fs';
 import { createServer } from 'node:net';
@@ -49,15 +50,23 @@ function isExecutable(path: string): boolean {
   }
 }
 
-/** A TCP port of 127.0.0.1 that nobody listens on. */
+/**
+ * A TCP port of 127.0.0.1 that nobody listens on. It is none of those that a system gives to whoever wants just any, or another
+ * process could have it before it is used.
+ */
 export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  await once(server, 'close');
-  if (address === null || typeof address === 'string') throw new Error('no port for a server on 127.0.0.1');
-  return address.port;
+  for (;;) {
+    const port = randomInt(10_000, 30_000);
+    const server = createServer().listen(port, '127.0.0.1');
+    const listening = await once(server, 'listening').then(
+      () => true,
+      () => false,
+    );
+    if (!listening) continue;
+    server.close();
+    await once(server, 'close');
+    return port;
+  }
 }
 
 /** Sends `signal` and waits for the process to end; SIGKILL after `graceMs`. */

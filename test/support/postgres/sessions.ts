@@ -69,20 +69,16 @@ export async function runLockHolders(database: Pick<TestDatabase, 'pool'>): Prom
 /** Waits until runs have left no session and no advisory lock behind; fails with what is left. */
 export async function expectNothingLeft(database: Pick<TestDatabase, 'pool'>, name = runSessions): Promise<void> {
   let left = '';
-  await eventually(
-    'runs leave no session and no lock behind',
-    async () => {
-      const { rows } = await database.pool.query(
-        `select pid, state, wait_event, query from pg_stat_activity
+  await eventually('runs leave no session and no lock behind', async () => {
+    const { rows } = await database.pool.query(
+      `select pid, state, wait_event, query from pg_stat_activity
         where datname = current_database() and starts_with(application_name, $1)`,
-        [name],
-      );
-      const holders = await runLockHolders(database);
-      left = JSON.stringify({ sessions: rows, holders });
-      return rows.length === 0 && holders.length === 0;
-    },
-    { seconds: 5 },
-  ).catch((cause: unknown) => {
+      [name],
+    );
+    const holders = await runLockHolders(database);
+    left = JSON.stringify({ sessions: rows, holders });
+    return rows.length === 0 && holders.length === 0;
+  }).catch((cause: unknown) => {
     throw new Error(`left behind: ${left}`, { cause });
   });
 }
