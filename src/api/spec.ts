@@ -203,7 +203,11 @@ export const guardSchema = z.strictObject({
 });
 
 export const limitsSchema = z.strictObject({
-  lockTimeout: duration('1ms', '1h').default('2s').describe('How long a run waits for one locked row.'),
+  lockTimeout: duration('1ms', '1h')
+    .default('2s')
+    .describe(
+      'How long a statement waits for a lock. Rows that others hold locked are left until the end of the operation, which waits about that long for all of them together.',
+    ),
   statementTimeout: duration('1s', '24h').default('60s').describe('How long one statement of a batch may take.'),
   maxDuration: duration('1s', '168h')
     .default('1h')

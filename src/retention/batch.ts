@@ -115,7 +115,7 @@ async function lockRows(
 }
 
 /** Those of some rows that a step is still due for now that they are locked, in a statement and so a snapshot of its own. */
-async function lookAgain(
+export async function lookAgain(
   client: pg.Client,
   o: Operation,
   step: Step,

@@ -1,4 +1,4 @@
-import { lockNotAvailable } from './batch.ts';
+import { lockNotAvailable, lookAgain } from './batch.ts';
 import { changeKeys } from './change-keys.ts';
 import type { Query } from './explain.ts';
 import type { Operation, Step } from './operation.ts';
@@ -18,7 +18,7 @@ export type Lookup = 'list' | 'pages';
 
 /**
  * Does one step to all rows it is due for, oldest first, in batches of one transaction each. Rows that others hold locked
- * are passed over and tried once more at the end. Ends early, with `stopped` set, when `stop` is aborted. Errors of the
+ * are passed over and looked at again at the end. Ends early, with `stopped` set, when `stop` is aborted. Errors of the
  * database are thrown; `progress` keeps what is done.
  */
 export async function walkKeyset(walk: Walk, step: Step, lookup: Lookup): Promise<void> {
@@ -94,15 +94,52 @@ export function pageQuery(o: Operation, { due }: Step, limit: number, after?: Ke
   };
 }
 
-/** Each of the rows that were locked before, in a transaction of its own: waits for it up to the lock timeout. */
-async function retryLocked(walk: Walk, step: Step, ids: readonly string[]): Promise<void> {
-  for (const [index, id] of ids.entries()) {
-    if (walk.stop.aborted || walk.budget.isSpent()) return markStopped(walk.progress, ids.length - index);
-    try {
-      await changeKeys(walk, step, [id], 'wait');
-    } catch (error) {
-      if ((error as { code?: string }).code !== lockNotAvailable) throw error;
-      walk.progress.skipped += 1;
-    }
+/**
+ * A second look at the rows that were locked before. It waits for one of them at a time, for `lockTimeout` altogether, and then
+ * takes all the others that were released meanwhile: many locked rows cost no more than one.
+ */
+async function retryLocked(walk: Walk, step: Step, locked: readonly string[]): Promise<void> {
+  const { stop, budget, progress } = walk;
+  let left = locked;
+  for (let patienceMs = walk.settings.lockTimeoutMs; ; ) {
+    left = await takeReleased(walk, step, left);
+    if (left.length > 0 && (stop.aborted || budget.isSpent())) return markStopped(progress, left.length);
+    if (left.length === 0 || patienceMs <= 0) break;
+    const started = performance.now();
+    if (await waitFor(walk, step, left[0]!)) left = left.slice(1);
+    patienceMs -= performance.now() - started;
+  }
+  progress.skipped += left.length;
+}
+
+/** Changes those of some rows that nobody holds any more, in batches; the keys of those that are still due. */
+async function takeReleased(walk: Walk, step: Step, keys: readonly string[]): Promise<string[]> {
+  const { session, settings, operation, stop, budget, pace } = walk;
+  const left: string[] = [];
+  for (let from = 0; from < keys.length; ) {
+    if (stop.aborted || budget.isSpent()) return [...left, ...keys.slice(from)];
+    const batch = keys.slice(from, from + Math.min(pace.rows, budget.left));
+    from += batch.length;
+    const taken = new Set(await changeKeys(walk, step, batch, 'skip locked'));
+    const others = batch.filter((key) => !taken.has(key));
+    // Some have gone, or are no longer due: only what is locked is left.
+    left.push(
+      ...(await session.transaction(settings, (client) =>
+        lookAgain(client, operation, step, operation.primaryKey, others),
+      )),
+    );
+    if (taken.size > 0) await pauseAfterBatch(walk);
+  }
+  return left;
+}
+
+/** Waits for one row, and changes it where it is still due; false where it stays locked for longer than `lockTimeout`. */
+async function waitFor(walk: Walk, step: Step, key: string): Promise<boolean> {
+  try {
+    await changeKeys(walk, step, [key], 'wait');
+    return true;
+  } catch (error) {
+    if ((error as { code?: string }).code !== lockNotAvailable) throw error;
+    return false;
   }
 }

@@ -11,8 +11,9 @@ import {
   emptyTables,
 } from '../support/data/due-rows.ts';
 import { createDatabase, type TestDatabase } from '../support/postgres/database.ts';
-import { expectNothingLeft, pidOf } from '../support/postgres/sessions.ts';
-import { run } from '../support/retention.ts';
+import { blocks, expectNothingLeft, pidOf } from '../support/postgres/sessions.ts';
+import { intercepting, run } from '../support/retention.ts';
+import { statements } from '../support/statements.ts';
 
 // What comes of due rows that another transaction keeps locked for as long as the run lasts.
 
@@ -110,4 +111,74 @@ test('a forgotten prepared transaction is named', async ({ skip }) => {
   } finally {
     await holder.query(`rollback prepared ${holder.escapeLiteral(name)}`);
   }
+});
+
+/** Runs, and counts the statements that lock rows: those that wait for locked ones, and those that pass them over. */
+async function countedRun(overrides: Parameters<typeof run>[1]) {
+  const counts = { waits: 0, passes: 0 };
+  const connect = intercepting(database.url, (sql) => {
+    if (statements.retry.test(sql)) counts.waits += 1;
+    if (statements.lock.test(sql)) counts.passes += 1;
+    return sql;
+  });
+  return { result: await run(database, { connect, ...overrides }), ...counts };
+}
+
+describe.each(['list', 'keyset', 'blocks'] as const)('rows locked by others, in a walk by %s,', (walk) => {
+  test.each([
+    ['instructions', 40, (rows: number) => addInstructions(database.pool, rows)],
+    ['instructions', 1_800, (rows: number) => addInstructions(database.pool, rows)],
+    ['sessions', 40, (rows: number) => addSessions(database.pool, rows)],
+    [
+      'acknowledgements',
+      1_800,
+      async (rows: number) => addOldAcknowledgements(database.pool, await addInstruction(database.pool), rows),
+    ],
+  ] as const)('%s, %i of them, are waited for together, and later operations run', async (operation, rows, add) => {
+    await add(rows);
+    await addConnection(database.pool);
+    const table = kinds.find(([name]) => name === operation)![1];
+    await hold(table);
+    const due = await countOf(database.pool, table);
+    const { result, waits, passes } = await countedRun({ walk, limits: { lockTimeout: '20ms' } });
+    const of = (name: CleanupOperation) => result.operations.find((each) => each.name === name)!;
+    expect(of(operation)).toMatchObject({ skipped: due, batches: 0 });
+    expect(waits).toBeLessThanOrEqual(2);
+    expect(passes).toBeLessThanOrEqual(40);
+    expect(of('connections')).toMatchObject({ closed: 1 });
+    if (operation === 'instructions') expect(of('sessions').archived).toBeGreaterThan(0);
+  });
+});
+
+describe('rows locked by others', () => {
+  /** The due instructions 1 to 40; `holder` has the first half locked, `other` the second. */
+  async function heldByTwo(): Promise<Client> {
+    await addInstructions(database.pool, 40);
+    await hold('agentinstruction', 'id <= 20');
+    const other = await database.client();
+    await other.query('begin; select from agentinstruction where id > 20 for update');
+    return other;
+  }
+
+  test('are all taken once they are released while the run waits for one, but for those that have gone', async () => {
+    const other = await heldByTwo();
+    await holder.query('delete from agentinstruction where id between 5 and 9');
+    const counted = countedRun({ operations: ['instructions'], limits: { lockTimeout: '60s' } });
+    await blocks(database, await pidOf(holder));
+    await other.end();
+    await holder.query('commit');
+    const { result, waits } = await counted;
+    expect(result).toMatchObject({ result: 'Succeeded', operations: [{ deleted: 35, skipped: 0 }] });
+    expect(waits).toBeLessThanOrEqual(2);
+  });
+
+  test('are taken if they are released while the run waits in vain for another', async () => {
+    const other = await heldByTwo();
+    const counted = countedRun({ operations: ['instructions'], limits: { lockTimeout: '5s' } });
+    await blocks(database, await pidOf(holder));
+    await other.end();
+    const { result } = await counted;
+    expect(result).toMatchObject({ result: 'Succeeded', operations: [{ deleted: 20, skipped: 20 }] });
+    expect(await countOf(database.pool, 'agentinstruction', 'id > 20')).toBe(0);
+  });
 });
