@@ -10,6 +10,8 @@ export const plural = 'retentionpolicies';
 /** Annotations by which people ask for a run now. */
 export const runRequestedAtAnnotation = `${group}/run-requested-at`;
 export const runJobAnnotation = `${group}/run-job`;
+/** Annotation that suspends a policy as spec.suspend does; GitOps tools leave it alone where its field manager is its own. */
+export const suspendAnnotation = `${group}/suspend`;
 /** Labels of everything made for a policy: the policy's name and the job's. */
 export const policyLabel = `${group}/policy`;
 export const jobLabel = `${group}/job`;
@@ -46,6 +48,19 @@ export const retentionPolicySchema = z.strictObject({
   spec: specSchema,
   status: z.unknown().optional(),
 });
+
+/**
+ * Until when a policy is suspended, such as `spec.suspend is false again`; undefined where it is not. Whatever the annotation
+ * says but `false` suspends: whoever writes it wants a stop.
+ */
+export function suspendedUntil(annotations: Record<string, string> | undefined, suspend: boolean): string | undefined {
+  const value = annotations?.[suspendAnnotation];
+  const until = [
+    ...(suspend ? ['spec.suspend is false again'] : []),
+    ...(value !== undefined && value !== 'false' ? [`the annotation ${suspendAnnotation} is removed`] : []),
+  ];
+  return until.length > 0 ? until.join(' and ') : undefined;
+}
 
 /** The field manager under which a job's runs write their part of the status. */
 export function runFieldManager(job: string): string {

@@ -63,6 +63,10 @@ export const initialStatus = { observedGeneration: -1 };
 
 export const statusSchema = z.object({
   observedGeneration: z.int().min(-1).optional().meta({ format: 'int64' }),
+  suspended: z
+    .boolean()
+    .optional()
+    .describe('True once no CronJob starts a run because spec.suspend or the annotation suspend says so.'),
   conditions: z
     .array(conditionSchema)
     .max(16)

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { buffer } from 'node:stream/consumers';
 import type { z } from 'zod';
 import { effectiveRetention } from '../api/effective.ts';
-import { explain, group, kind, retentionPolicySchema } from '../api/policy.ts';
+import { explain, group, kind, retentionPolicySchema, suspendedUntil } from '../api/policy.ts';
 import { cleanupOperations, operationsOf } from '../api/spec.ts';
 import { whyNeverFires } from '../controller/schedule.ts';
 import { ConfigurationError } from '../database/config.ts';
@@ -38,7 +38,8 @@ export async function policyFromFile(file: string, schema: string | undefined): 
 function runsNothing(metadata: RetentionPolicy['metadata'], spec: RetentionPolicy['spec']): string | undefined {
   if (metadata.deletionTimestamp !== undefined)
     return 'the policy is being deleted (metadata.deletionTimestamp is set)';
-  return spec.suspend ? 'spec.suspend is true' : undefined;
+  const until = suspendedUntil(metadata.annotations, spec.suspend);
+  return until && `it is suspended until ${until}`;
 }
 
 /** The one RetentionPolicy of a text, as the API server would store it; `file` is where errors say it comes from. */

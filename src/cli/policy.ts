@@ -10,7 +10,7 @@ export type CommandLinePolicy = Pick<
   'operations' | 'retention' | 'schema' | 'timestampTimeZone' | 'dryRun' | 'guard' | 'limits'
 > & {
   tlsMode?: TlsMode;
-  /** Why the cluster starts no run of it, such as `spec.suspend is true`. */
+  /** Why the cluster starts no run of it, such as `it is suspended until spec.suspend is false again`. */
   runsNothing?: string;
 };
 

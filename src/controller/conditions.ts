@@ -18,6 +18,7 @@ export interface Findings {
   /** Will be tried again by itself. */
   retrying?: Problem;
   suspended: boolean;
+  suspendedUntil?: string | undefined;
   /** Jobs that run although they should not, and are being stopped. */
   stopping: string[];
   jobs: JobStatus[];
@@ -58,11 +59,17 @@ function ready(findings: Findings): State {
 }
 
 /** The CronJobs are what the spec asks for, however the runs go. */
-function inPlace({ stalled, retrying, suspended, jobs }: Findings): State {
+function inPlace({
+  stalled,
+  retrying,
+  suspended,
+  suspendedUntil = 'spec.suspend is false again',
+  jobs,
+}: Findings): State {
   const problem = stalled ?? retrying;
   if (problem) return { status: 'False', ...problem };
   if (suspended) {
-    return { status: 'True', reason: 'Suspended', message: 'No run starts until spec.suspend is false again' };
+    return { status: 'True', reason: 'Suspended', message: `No run starts until ${suspendedUntil}` };
   }
   const names = jobs.map((job) => job.cronJob).join(', ');
   return { status: 'True', reason: 'Scheduled', message: `In place: CronJob ${names}` };

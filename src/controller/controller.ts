@@ -70,6 +70,7 @@ export async function runController(options: ControllerOptions): Promise<void> {
   const stop = AbortSignal.any([signal, leadership.lost]);
   const metrics = new RuntimeMetrics({
     depth: () => queue.depth,
+    failing: () => queue.failing,
     leading: () => leadership.leading,
     watches: () => informers,
     unavailable: () => unavailable(informers),

@@ -8,7 +8,7 @@ import type {
   V1ServiceAccount,
 } from '@kubernetes/client-node';
 import type { Applied } from '../api/applied.ts';
-import { apiVersion, explain, kind, plural } from '../api/policy.ts';
+import { apiVersion, explain, kind, plural, suspendedUntil } from '../api/policy.ts';
 import { type RetentionPolicySpec, specSchema } from '../api/rules.ts';
 import { type JobStatus, jobStatusSchema, type RetentionPolicyStatus, statusSchema } from '../api/status.ts';
 import type { KubernetesObject, Live, ObjectMeta, Resource } from '../kubernetes/types.ts';
@@ -58,7 +58,10 @@ export interface Policy {
   uid: string;
   generation: number;
   creationTimestamp: string;
+  /** As it is stored, but that `suspend` is true for the annotation too. */
   spec: RetentionPolicySpec;
+  /** Until when it is suspended, in words; undefined where `spec.suspend` is false. */
+  suspendedUntil?: string | undefined;
   /** The values under which runs have last succeeded, for the runs to come. */
   applied?: Applied | undefined;
 }
@@ -77,7 +80,8 @@ export function parsePolicy(stored: StoredPolicy): { policy: Policy } | { proble
   }
   const { data: spec, error } = specSchema.safeParse(stored.spec);
   if (error) return { problem: explain(error, stored.spec) };
-  const { namespace, name, uid, generation, creationTimestamp } = stored.metadata;
+  const { namespace, name, uid, generation, creationTimestamp, annotations } = stored.metadata;
+  const until = suspendedUntil(annotations, spec.suspend);
   return {
     policy: {
       namespace: namespace!,
@@ -85,7 +89,8 @@ export function parsePolicy(stored: StoredPolicy): { policy: Policy } | { proble
       uid: uid!,
       generation: generation ?? 0,
       creationTimestamp: creationTimestamp ?? '',
-      spec,
+      spec: { ...spec, suspend: until !== undefined },
+      suspendedUntil: until,
       applied: appliedValues(parseStatus(stored)),
     },
   };

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { suspendedUntil } from '../api/policy.ts';
 import type { RetentionPolicyStatus } from '../api/status.ts';
 import { parseStatus, type StoredPolicy } from './objects.ts';
 
@@ -14,7 +15,7 @@ const job = ['job'];
 /** Names, what they say, and their labels besides `namespace` and `policy`. All are gauges. */
 export const policyMetrics = {
   info: { help: 'Always 1; what the policy is.', labels: ['preset', 'time_zone'] },
-  suspended: { help: '1 while no run starts because spec.suspend is true.', labels: [] },
+  suspended: { help: '1 while spec.suspend or the annotation says that no run starts.', labels: [] },
   ready: { help: '1 if the CronJobs are what the policy asks for.', labels: [] },
   stalled: { help: '1 if nothing runs until somebody repairs the policy, or what is in its way.', labels: [] },
   overdue: { help: '1 if a job has not succeeded for two of its periods.', labels: [] },
@@ -96,7 +97,7 @@ function samplesOf(stored: StoredPolicy): Sample[] {
   const flag = (metric: Sample['metric'], holds: boolean): Sample => ({ metric, value: holds ? 1 : 0 });
   return [
     { metric: 'info', labels: { preset, time_zone: timeZone }, value: 1 },
-    flag('suspended', suspend),
+    flag('suspended', suspendedUntil(stored.metadata.annotations, suspend) !== undefined),
     flag('ready', condition('Ready')?.status === 'True'),
     flag('stalled', condition('Stalled')?.status === 'True'),
     flag('overdue', condition('LastRunSucceeded')?.reason === 'Overdue'),

@@ -43,9 +43,20 @@ export function policyStatus(outcome: Outcome): RetentionPolicyStatus {
   const runs = mergeRuns(stored.runs ?? [], jobs, policy?.spec.history.runs ?? 50);
   const overdue = policy ? overdueJobs(jobs, policy.spec.limits.maxDuration, now) : [];
   const suspended = policy?.spec.suspend ?? false;
-  const findings = { generation, stalled, retrying, suspended, stopping, jobs, notStarted, overdue };
+  const findings = {
+    generation,
+    stalled,
+    retrying,
+    suspended,
+    suspendedUntil: policy?.suspendedUntil,
+    stopping,
+    jobs,
+    notStarted,
+    overdue,
+  };
   return {
     observedGeneration: generation,
+    suspended: suspended && cronJobs.every(({ spec }) => spec?.suspend),
     conditions: conditions(stored.conditions ?? [], findings, now),
     // The values in force: what is not placed does not count yet.
     effective: policy && !stalled && !retrying ? effectiveRetention(policy.spec) : stored.effective,

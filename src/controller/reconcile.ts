@@ -1,4 +1,4 @@
-import { policyLabel } from '../api/policy.ts';
+import { policyLabel, suspendAnnotation } from '../api/policy.ts';
 import type { Client } from '../kubernetes/client.ts';
 import type { EventRecorder } from '../kubernetes/events.ts';
 import type { Informer } from '../kubernetes/informer.ts';
@@ -259,6 +259,11 @@ function deletionOf({ metadata }: StoredPolicy): Obstacle | undefined {
   return { problem: { reason: 'Deleting', message } };
 }
 
+/** Whether two versions of a policy ask for the same; the annotation that suspends is part of that. */
 function sameSpec({ metadata: a }: StoredPolicy, { metadata: b }: StoredPolicy): boolean {
-  return a.uid === b.uid && a.generation === b.generation;
+  return (
+    a.uid === b.uid &&
+    a.generation === b.generation &&
+    a.annotations?.[suspendAnnotation] === b.annotations?.[suspendAnnotation]
+  );
 }

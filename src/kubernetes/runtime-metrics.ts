@@ -18,6 +18,7 @@ export class RuntimeMetrics implements QueueObserver {
   /** `state` is asked at each scrape. */
   constructor(state: {
     depth(): number;
+    failing(): number;
     leading(): boolean;
     watches(): { kind: string; namespace?: string; failures: number; omitted: number }[];
     /** The namespaces that cannot be worked in. */
@@ -97,6 +98,14 @@ export class RuntimeMetrics implements QueueObserver {
       registers,
       collect() {
         this.set(state.depth());
+      },
+    });
+    new Gauge({
+      name: `${prefix}_failing_policies`,
+      help: 'Policies whose newest reconciliation failed, and is tried again.',
+      registers,
+      collect() {
+        this.set(state.failing());
       },
     });
     new Gauge({

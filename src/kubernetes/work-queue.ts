@@ -50,6 +50,11 @@ export class WorkQueue {
     return this.#running ? this.#ready.size : 0;
   }
 
+  /** How many keys could not be reconciled when they were last tried; none while nobody works the queue. */
+  get failing(): number {
+    return this.#running && !this.#stopped ? this.#failures.size : 0;
+  }
+
   /** The longest that a key has been in process until now, in milliseconds; 0 with none. */
   get longestRunningMs(): number {
     const now = performance.now();

@@ -50,6 +50,28 @@ it.each<[string, Record<string, unknown>]>([
   expect(await applied(spec)).toBe('');
 });
 
+it('the warning comes with a period that is new, and not again with what leaves it as it is', async () => {
+  const short = { retention: { acknowledgementRetentionDays: 400 } };
+  const warning = /acknowledgementRetentionDays in force is /;
+  expect(await applied(short)).toMatch(warning);
+  expect(await applied(short)).toBe('');
+  expect(await applied({ ...short, schedule: '0 5 * * *', preset: 'Custom' })).toBe('');
+  const policy = ['retpol', 'p', '-n', namespace];
+  for (const change of [
+    ['annotate', ...policy, 'note=x'],
+    ['label', ...policy, 'note=x'],
+    ['patch', ...policy, '--type=merge', '-p', '{"spec":{"suspend":true}}'],
+  ]) {
+    expect(await cluster.kubectl(change)).toMatchObject({ code: 0, stderr: '' });
+  }
+  const input = stringify(policyManifest(namespace, 'p', { ...short, preset: 'Custom', schedule: '0 6 * * *' }));
+  expect(await cluster.kubectl(['diff', '-f', '-'], { input })).toMatchObject({ code: 1, stderr: '' });
+
+  expect(await applied({ retention: { acknowledgementRetentionDays: 399 } })).toMatch(warning);
+  expect(await applied({ retention: { acknowledgementRetentionDays: 3_000 } })).toBe('');
+  expect(await applied({ preset: 'Custom' })).toMatch(warning);
+});
+
 it('one kubectl apply installs everything on a cluster that has none of it', async () => {
   const definition = 'crd/retentionpolicies.retention.agentdata.io';
   const admission = 'validatingadmissionpolicy/audit-trail.retention.agentdata.io';

@@ -1,9 +1,12 @@
 import { afterEach, beforeAll, expect, it } from 'vitest';
 import { resources } from '../../src/controller/objects.ts';
+import { connectionFromKubeconfig } from '../../src/kubernetes/connection-from-kubeconfig.ts';
 import { adminClient, installOperator, startController } from '../support/controller.ts';
 import { eventually } from '../support/eventually.ts';
 import { useCluster } from '../support/kubernetes/cluster.ts';
+import { strictly } from '../support/kubernetes/kubectl.ts';
 import { Policies } from '../support/policies.ts';
+import { freePort } from '../support/processes.ts';
 
 const cluster = useCluster();
 const client = adminClient(cluster);
@@ -75,4 +78,41 @@ it('a policy whose Role is refused is tried again, not Stalled; its CronJob is t
     await allow();
   }
   await policies.settled('smartem', 'Ready', 'True');
+});
+
+it('the metric of RetentionControllerReconcileFailing is there while every write is refused, and gone when none is', async () => {
+  const policies = new Policies(client, await cluster.createNamespace());
+  const { namespace } = policies;
+  const account = 'system:serviceaccount:retention-system:retention-controller';
+  const { server, options } = connectionFromKubeconfig(cluster.kubeconfigPath);
+  // Everything may be read, and nothing written.
+  let user = `reader-of-${namespace}`;
+  const name = user;
+  const kubectl = strictly(cluster.kubectl);
+  await kubectl(['create', 'clusterrole', name, '--verb=get,list,watch', '--resource=*.*']);
+  await kubectl(['create', 'clusterrolebinding', name, `--clusterrole=${name}`, `--user=${name}`]);
+  const port = await freePort();
+  try {
+    controller = await startController(cluster, {
+      connection: {
+        server,
+        options: async () => ({ ...(await options()), headers: { 'impersonate-user': user } }),
+      },
+      namespaces: [namespace],
+      relistMs: 300,
+      port,
+    });
+    const failing = async () => {
+      const text = await fetch(`http://127.0.0.1:${port}/metrics`).then((response) => response.text());
+      return Number(text.match(/^retention_controller_failing_policies (\d+)$/m)?.[1]);
+    };
+    expect(await failing()).toBe(0);
+    for (const policy of ['a', 'b', 'c']) await policies.apply(policy, { database: { secretRef: { name: policy } } });
+    await eventually('three that fail', async () => (await failing()) === 3);
+    user = account;
+    await eventually('none that fails', async () => (await failing()) === 0);
+    for (const policy of ['a', 'b', 'c']) await policies.settled(policy, 'Ready', 'True');
+  } finally {
+    await kubectl(['delete', 'clusterrolebinding,clusterrole', name]);
+  }
 });

@@ -219,6 +219,23 @@ test('a list of namespaces makes Roles there, and nothing that reaches further',
   }
 });
 
+test('alerts have a runbook_url where the values say whereto, and none by default', async () => {
+  const urls = async (args: string[] = []) => {
+    const rendered = manifests(await template([...everything, ...args]));
+    const { spec } = rendered.find(({ kind }) => kind === 'PrometheusRule') as unknown as {
+      spec: { groups: { rules: { alert: string; annotations: Record<string, string> }[] }[] };
+    };
+    return spec.groups.flatMap(({ rules }) => rules.map(({ alert, annotations }) => [alert, annotations.runbook_url]));
+  };
+  const none = await urls();
+  expect(none.length).toBeGreaterThan(5);
+  expect(none.filter(([, url]) => url !== undefined)).toEqual([]);
+  for (const prefix of ['https://git.example.com/docs/runbooks', 'https://git.example.com/docs/runbooks/']) {
+    const wanted = none.map(([alert]) => [alert, `https://git.example.com/docs/runbooks/${alert}.md`]);
+    expect(await urls(values({ 'metrics.prometheusRule.runbookUrlPrefix': prefix }))).toEqual(wanted);
+  }
+});
+
 test('the CRD stays when its release goes, unless crds.keep is false', async () => {
   const annotations = async (args: string[]) =>
     manifests(await template(args)).find(({ kind }) => kind === 'CustomResourceDefinition')?.metadata.annotations;
@@ -288,6 +305,10 @@ describe('values.schema.json', () => {
     [{ 'controller.namespaces': ['Smart EM'] }, /at '\/controller\/namespaces\/0': 'Smart EM' does not match pattern/],
     [{ 'controller.logLevel': 'loud' }, /at '\/controller\/logLevel': value must be one of 'trace', 'debug', 'info'/],
     [{ 'controller.extraEnv': [{ value: 'x' }] }, /at '\/controller\/extraEnv\/0': missing property 'name'/],
+    [
+      { 'metrics.prometheusRule.runbookUrlPrefix': 'docs/runbooks' },
+      /at '\/metrics\/prometheusRule\/runbookUrlPrefix': 'docs\/runbooks' does not match pattern/,
+    ],
     [{ 'networkPolicy.database.ports': [] }, /at '\/networkPolicy\/database\/ports': minItems: got 0, want 1/],
     [{ 'metrics.serviceMonitor.enabled': 'yes' }, /at '\/metrics\/serviceMonitor\/enabled': got string, want boolean/],
   ])('refuses %j, and says which value is wrong', async (set, words) => {

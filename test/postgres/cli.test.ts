@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { parse, stringify } from 'yaml';
+import { suspendAnnotation } from '../../src/api/policy.ts';
 import { type RunReport, runReportSchema } from '../../src/api/run-result.ts';
 import { cleanupOperations } from '../../src/api/spec.ts';
 import { policyOf } from '../../src/cli/policy.ts';
@@ -395,8 +396,26 @@ describe('a policy that starts no run on the cluster', () => {
       }),
     );
 
+  const annotated = () =>
+    textFile(
+      stringify({
+        ...example,
+        metadata: { ...example.metadata, annotations: { [suspendAnnotation]: 'true' } },
+        spec: { ...example.spec, database: { ...example.spec.database, tls: undefined }, guard },
+      }),
+    );
+
   test.each([
-    ['suspended', suspended, /spec\.suspend is true, so no run starts on the cluster; .*--force/],
+    [
+      'suspended by annotation',
+      annotated,
+      /until the annotation retention\.agentdata\.io\/suspend is removed.*--force/,
+    ],
+    [
+      'suspended',
+      suspended,
+      /it is suspended until spec\.suspend is false again, so no run starts on the cluster; .*--force/,
+    ],
     ['in deletion', inDeletion, /is being deleted \(metadata\.deletionTimestamp is set\).*--force/],
   ])('because it is %s changes nothing, unless it is forced to', async (_, policy, sentence) => {
     const file = await policy();

@@ -6,6 +6,8 @@ import { effectiveCel } from '../rules.ts';
 const name = `audit-trail.${group}`;
 const labels = { 'app.kubernetes.io/name': 'retention-operator' };
 
+const inForce = (object: string) => effectiveCel('acknowledgementRetentionDays', `${object}.spec`);
+
 /** Warns, and refuses nothing, where a policy keeps acknowledgements for less than seven years. */
 const policy = {
   apiVersion: 'admissionregistration.k8s.io/v1',
@@ -19,7 +21,14 @@ const policy = {
         { apiGroups: [group], apiVersions: [version], resources: [plural], operations: ['CREATE', 'UPDATE'] },
       ],
     },
-    variables: [{ name: 'days', expression: effectiveCel('acknowledgementRetentionDays', 'object.spec') }],
+    // Not again with each annotation, diff and repeated apply: only where the period in force is new.
+    matchConditions: [
+      {
+        name: 'period-in-force-is-new',
+        expression: `oldObject == null || ${inForce('object')} != ${inForce('oldObject')}`,
+      },
+    ],
+    variables: [{ name: 'days', expression: inForce('object') }],
     validations: [
       {
         expression: `variables.days >= ${auditTrailDays}`,

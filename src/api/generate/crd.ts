@@ -42,7 +42,7 @@ function openApi(schema: z.ZodType): Schema {
 const columns = [
   { name: 'Preset', type: 'string', jsonPath: '.spec.preset' },
   { name: 'Schedule', type: 'string', jsonPath: '.spec.schedule' },
-  { name: 'Suspended', type: 'boolean', jsonPath: '.spec.suspend' },
+  { name: 'Suspended', type: 'boolean', jsonPath: '.status.suspended' },
   { name: 'Ready', type: 'string', jsonPath: '.status.conditions[?(@.type=="Ready")].status' },
   { name: 'Last run', type: 'date', jsonPath: '.status.lastRun.completionTime' },
   { name: 'Result', type: 'string', jsonPath: '.status.lastRun.result' },

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { apiVersion, kind } from '../../../src/api/policy.ts';
+import { apiVersion, kind, suspendAnnotation } from '../../../src/api/policy.ts';
 import type { StoredPolicy } from '../../../src/controller/objects.ts';
 import { policyMetricsText } from '../../../src/controller/policy-metrics.ts';
 
@@ -48,6 +48,22 @@ describe('metrics of policies', () => {
       'retention_policy_stalled{namespace="lab",policy="new"} 0',
       'retention_policy_suspended{namespace="lab",policy="new"} 1',
     ]);
+  });
+
+  test('one that an annotation suspends is as suspended as one that its spec suspends', async () => {
+    const annotated = (value: string): StoredPolicy => ({
+      ...policy('p'),
+      metadata: { namespace: 'lab', name: 'p', annotations: { [suspendAnnotation]: value } },
+    });
+    for (const [value, metric] of [
+      ['true', 1],
+      ['', 1],
+      ['false', 0],
+    ] as const) {
+      expect(await scrape([annotated(value)])).toContain(
+        `retention_policy_suspended{namespace="lab",policy="p"} ${metric}`,
+      );
+    }
   });
 
   test('runs, schedules and statistics are told by job, operation and action', async () => {
@@ -113,7 +129,7 @@ describe('metrics of policies', () => {
       '# TYPE retention_policy_info gauge',
       'retention_policy_info{namespace="lab",policy="a",preset="Development",time_zone="Europe/London"} 1',
       'retention_policy_info{namespace="lab",policy="b",preset="Development",time_zone="x\\"\\\\\\n"} 1',
-      '# HELP retention_policy_suspended 1 while no run starts because spec.suspend is true.',
+      '# HELP retention_policy_suspended 1 while spec.suspend or the annotation says that no run starts.',
     ]);
   });
 

@@ -37,7 +37,8 @@ const ruleSchema = z.strictObject({
   expr: text,
   for: z.string().regex(/^\d+[smh]$/),
   labels: z.strictObject({ severity: z.enum(['warning', 'critical']) }),
-  annotations: z.strictObject({ summary: text, runbook_url: text }),
+  // No runbook_url: nobody knows where the reader's copy of docs/runbooks is.
+  annotations: z.strictObject({ summary: text }),
 });
 const prometheusRuleSchema = z.strictObject({
   apiVersion: z.literal('monitoring.coreos.com/v1'),
@@ -52,6 +53,7 @@ const rules = prometheusRuleSchema
 test('docs/metrics.md lists what the controller exports, by type and labels', async () => {
   const { registry } = new RuntimeMetrics({
     depth: () => 0,
+    failing: () => 0,
     leading: () => true,
     watches: () => [{ kind: 'CronJob', namespace: 'lab', failures: 0, omitted: 0 }],
     unavailable: () => new Map(),
@@ -78,12 +80,11 @@ describe('alerts', () => {
     expect(rules.map(({ alert }) => alert)).toEqual(listed);
   });
 
-  test.each(rules)('$alert asks for metrics that there are, and its runbook exists', ({ alert, expr, annotations }) => {
+  test.each(rules)('$alert asks for metrics that there are, and its runbook exists', ({ alert, expr }) => {
     expect(unknownMetrics([expr])).toEqual([]);
-    expect(annotations.runbook_url).toBe(`docs/runbooks/${alert}.md`);
-    expect(read(annotations.runbook_url)).toMatch(new RegExp(`^# ${alert}\n`));
-    for (const chapter of ['Impact', 'Look', 'Repair'])
-      expect(read(annotations.runbook_url)).toContain(`## ${chapter}`);
+    const runbook = read(`docs/runbooks/${alert}.md`);
+    expect(runbook).toMatch(new RegExp(`^# ${alert}\n`));
+    for (const chapter of ['Impact', 'Look', 'Repair']) expect(runbook).toContain(`## ${chapter}`);
   });
 
   test('name in their summary only labels that their expression keeps', () => {
