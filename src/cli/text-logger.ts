@@ -7,8 +7,8 @@ export function textLogger(stream: NodeJS.WritableStream): Logger {
     debug() {},
     info() {},
     warn(fields, message) {
-      const { name, reason, message: detail } = fields as Record<string, unknown>;
-      const parts = [name, message, detail ?? reason].filter((part) => part !== undefined);
+      const { name, reason, error, message: detail } = fields as Record<string, unknown>;
+      const parts = [name, message, detail ?? reason ?? error].filter((part) => part !== undefined);
       stream.write(`warning: ${printable(parts.join(': '))}\n`);
     },
     error() {},

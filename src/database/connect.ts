@@ -5,6 +5,7 @@ import pg from 'pg';
 import { guardLogin } from './authentication.ts';
 import { ConfigurationError, type DatabaseConfig, isSocket, type Server } from './config.ts';
 import { ConnectionError, connectionError, withoutSecrets } from './connection-error.ts';
+import { keepAliveAfterMs } from './silence.ts';
 import { trustedCas } from './tls.ts';
 import { isLostConnection } from './transient-error.ts';
 
@@ -33,7 +34,9 @@ export async function connect(
   }
   if (failures.length === 1) throw failures[0]!;
   const { cause } = failures.find((failure) => isLostConnection(failure)) ?? failures[0]!;
-  throw new ConnectionError(failures.map(({ message }) => message).join('; '), { cause });
+  // Where the last one was reached, all were tried: a standby among several may be about to become the primary.
+  const { mayPass } = failures.at(-1)!;
+  throw new ConnectionError(failures.map(({ message }) => message).join('; '), { cause, mayPass });
 }
 
 /** Throws ConfigurationError for what the driver would pass on although it means something else. */
@@ -58,6 +61,23 @@ function refuseUnsafe({
   }
 }
 
+const goodbyeWithinMs = 5_000;
+
+/** The driver waits for the server to close the connection too, which a network that drops all never lets it. */
+class Client extends pg.Client {
+  readonly #socket: Socket;
+
+  constructor(config: pg.ClientConfig, socket: Socket) {
+    super(config);
+    this.#socket = socket;
+  }
+
+  override async end(): Promise<void> {
+    const timer = setTimeout(() => this.#socket.destroy(), goodbyeWithinMs);
+    await super.end().finally(() => clearTimeout(timer));
+  }
+}
+
 /** A server that answers, and is not the primary that was asked for. */
 class WrongServer extends ConnectionError {}
 
@@ -72,7 +92,8 @@ async function connectTo(
   abandon: AbortSignal | undefined,
 ): Promise<pg.Client> {
   const socket = new Socket();
-  const destroy = () => socket.destroy(new Error('the connection was abandoned'));
+  const destroy = () =>
+    socket.destroy(Object.assign(new Error('no answer, so the connection was given up'), { code: 'ETIMEDOUT' }));
   abandon?.addEventListener('abort', destroy, { once: true });
   socket.once('close', () => abandon?.removeEventListener('abort', destroy));
   const ssl = isSocket(server) ? false : tlsOptions(config);
@@ -84,13 +105,14 @@ async function connectTo(
     user: config.user,
     connectionTimeoutMillis: config.connectTimeoutMs,
     keepAlive: true,
+    keepAliveInitialDelayMillis: keepAliveAfterMs,
     application_name: applicationName.slice(0, 63),
     options: config.options,
     enableChannelBinding: ssl !== false && config.channelBinding !== 'disable',
     // Given as an object and never by URI: pg drops a configured ssl silently when a URI carries sslmode.
     ssl,
   };
-  const client = new pg.Client({ ...settings, password: () => password() });
+  const client = new Client({ ...settings, password: () => password() }, socket);
   const { connection } = client as unknown as { connection: EventEmitter };
   const password = guardLogin(connection, config, isSocket(server) || isVerified(config));
   connection.on('errorMessage', (error: pg.DatabaseError) => {
@@ -127,6 +149,7 @@ async function checkSession(client: pg.Client, config: DatabaseConfig, server: S
     : `${server.host}:${server.port}`;
   throw new WrongServer(`${at} is ${standby ? 'a standby' : 'read-only'}, and target_session_attrs is ${target}`, {
     cause: new Error('wrong server'),
+    mayPass: servers.length > 1,
   });
 }
 

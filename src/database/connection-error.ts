@@ -4,6 +4,13 @@ import type { DatabaseConfig, Server } from './config.ts';
 /** A connection that could not be made; the message says to whom, why, and what to do. */
 export class ConnectionError extends Error {
   override name = 'ConnectionError';
+  /** True where the same attempt may succeed a minute later: the server is starting, its name not known yet. */
+  readonly mayPass: boolean;
+
+  constructor(message: string, { cause, mayPass }: { cause: unknown; mayPass: boolean }) {
+    super(message, { cause });
+    this.mayPass = mayPass;
+  }
 }
 
 const untrusted = new Set([
@@ -32,7 +39,20 @@ const words: Record<string, string> = {
 export function connectionError(config: DatabaseConfig, server: Server, error: NodeJS.ErrnoException): ConnectionError {
   const code = codeOf(error);
   const cause = Object.assign(new Error(code || 'connecting failed'), { code });
-  return new ConnectionError(explain(config, server, error, code), { cause });
+  return new ConnectionError(explain(config, server, error, code), { cause, mayPass: mayPass(error, code) });
+}
+
+/** Of PostgreSQL: too few resources, or the server ends or begins. Of the system: names and networks that come. */
+const passing =
+  /^(53...|57P0[123]|08[^P]..|ECONNREFUSED|ECONNRESET|ECONNABORTED|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|EAI_AGAIN|ENOENT)$/;
+
+/** pgbouncer says everything under one code: what is wrong with the login, and that its server does not answer yet. */
+function mayPass({ message }: Error, code: string): boolean {
+  if (code !== '08P01') return passing.test(code);
+  return (
+    /cannot connect to server|has been failing|timeout|no more connections|shutting down|crashed/i.test(message) &&
+    !/password|authentication/i.test(message)
+  );
 }
 
 /** The driver's code; its own words for a connection that was lost, or not made in time, carry none. */

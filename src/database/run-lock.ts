@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
 import { pinnedPath } from './session.ts';
+import { beginWatched, defaultSilence, type Silence } from './silence.ts';
 
 // "reten" in ASCII, shortened to 31 bits: this program's own class of advisory locks.
 const lockClass = 0x72657465;
@@ -18,43 +19,62 @@ export interface RunLock {
  * Takes the advisory lock of an open transaction on a connection of its own, trying for up to `waitMs`; undefined if
  * another run held it for that long. Scoped to a transaction since a session's lock leaks through pgbouncer. Throws
  * when `signal` is aborted. It tries again and again, because a server process that waits for a lock goes on waiting
- * when its client has gone, and holds back vacuum with its snapshot.
+ * when its client has gone, and holds back vacuum with its snapshot. The connection is used all the time, so that neither
+ * side takes the other's silence for life, and no network forgets it.
  */
 export async function acquireRunLock(
-  connect: () => Promise<pg.Client>,
+  connect: (abandon: AbortSignal) => Promise<pg.Client>,
   schema: string,
   waitMs: number,
   signal: AbortSignal,
+  silence: Silence = defaultSilence,
 ): Promise<RunLock | undefined> {
   const deadline = Date.now() + waitMs;
-  const client = await connect();
+  const abandon = new AbortController();
+  const client = await connect(abandon.signal);
   const lost = new AbortController();
   const lose = () => lost.abort('the connection that holds the run’s lock was lost');
   client.on('error', lose);
   client.on('end', lose);
+  const answered = async <T>(answer: Promise<T>, withinMs = silence.answerWithinMs): Promise<T> => {
+    const timer = setTimeout(() => abandon.abort(), withinMs);
+    return answer.finally(() => clearTimeout(timer));
+  };
+  // One after the other, each asked after it was wanted: an older answer says nothing of what happened since.
+  let turn: Promise<unknown> = Promise.resolve();
   const confirm = async () => {
-    await client.query('select').catch(lose);
+    turn = turn.then(() => answered(client.query('select'))).catch(lose);
+    await turn;
     if (lost.signal.aborted) throw new Error(String(lost.signal.reason));
   };
+  let heartbeat: NodeJS.Timeout | undefined;
   const release = async () => {
+    clearInterval(heartbeat);
+    await turn;
     client.off('error', lose).off('end', lose);
     await client.end().catch(() => {});
   };
   try {
     // A stricter default isolation would keep a snapshot for as long as the run lasts, and hold back vacuum.
-    await client.query(`begin isolation level read committed; set local search_path to ${pinnedPath}`);
-    await client.query(
-      // transaction_timeout is unknown before PostgreSQL 17.
-      `select set_config(name, '0', true)
-         from pg_settings
-        where name in ('idle_in_transaction_session_timeout', 'transaction_timeout')`,
+    const begun = beginWatched(client, 'begin isolation level read committed', silence);
+    // pgbouncer may have to wait for one of its connections to the server.
+    await answered(begun, silence.idleMs);
+    // transaction_timeout is unknown before PostgreSQL 17.
+    await answered(
+      client.query(
+        `set local search_path to ${pinnedPath};
+         select pg_catalog.set_config(name, '0', true)
+           from pg_catalog.pg_settings
+          where name operator(pg_catalog.=) 'transaction_timeout'`,
+      ),
     );
     for (;;) {
       signal.throwIfAborted();
-      if (await tryLock(client, schema)) {
+      if (await answered(tryLock(client, schema))) {
         // The driver leaves the last parameterised query's portal open, and its snapshot with it, which would hold back
         // vacuum for as long as the run lasts; a simple query closes it.
-        await client.query('select');
+        await confirm();
+        heartbeat = setInterval(() => void confirm().catch(() => {}), silence.askAfterMs);
         return { lost: lost.signal, confirm, release };
       }
       const left = deadline - Date.now();

@@ -1,5 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
+import {
+  beginWatched,
+  defaultSilence,
+  endTransaction,
+  isAtWork,
+  type OpenTransaction,
+  type Silence,
+  watchForSilence,
+} from './silence.ts';
 import { isConflict, isLostConnection } from './transient-error.ts';
 
 /** Settings of one transaction; times in milliseconds, 0 for none. */
@@ -21,6 +30,9 @@ export const pinnedPath = 'pg_catalog, pg_temp';
 /** Pauses before a transaction that met with a conflict or a lost connection is tried again, each 50 to 100 % of this. */
 const retryPausesMs = [100, 400, 1_600, 3_200, 6_400];
 
+/** Opens a connection, which is given up, with all that waits for it, when `abandon` is aborted. */
+type Connect = (abandon?: AbortSignal) => Promise<pg.Client>;
+
 interface Log {
   warn(fields: object, message: string): void;
 }
@@ -32,18 +44,27 @@ interface Log {
 export class Session {
   /** Awaited before a lost connection is replaced; throws where the work must not go on. */
   beforeReconnecting: (() => Promise<void>) | undefined;
-  #connect: () => Promise<pg.Client>;
+  #connect: Connect;
   #log: Log | undefined;
   #retryPausesMs: readonly number[];
+  #silence: Silence;
   #client: pg.Client | undefined;
+  /** Aborted when nothing is expected of the connection any more. */
+  #abandon = new AbortController();
   #backend: number | undefined;
   #wasConnected = false;
 
-  /** The pauses are for tests; none means that nothing is tried again. */
-  constructor(connect: () => Promise<pg.Client>, log?: Log, pausesMs: readonly number[] = retryPausesMs) {
+  /** The pauses and the silence are for tests; no pauses mean that nothing is tried again. */
+  constructor(
+    connect: Connect,
+    log?: Log,
+    pausesMs: readonly number[] = retryPausesMs,
+    silence: Silence = defaultSilence,
+  ) {
     this.#connect = connect;
     this.#log = log;
     this.#retryPausesMs = pausesMs;
+    this.#silence = silence;
   }
 
   /**
@@ -70,11 +91,15 @@ export class Session {
 
   async #once<T>(settings: TransactionSettings, work: (client: pg.Client) => Promise<T>): Promise<T> {
     const client = await this.#open();
+    let transaction: OpenTransaction | undefined;
+    const unwatch = this.#watch(client, () => transaction);
     try {
-      await client.query(
+      transaction = await beginWatched(
+        client,
         settings.readOnlySnapshot
           ? 'begin isolation level repeatable read read only'
           : 'begin isolation level read committed',
+        this.#silence,
       );
       this.#backend = await configure(client, settings);
       const result = await work(client);
@@ -85,8 +110,39 @@ export class Session {
       await client.query('rollback').catch(() => this.#discard(client));
       throw error;
     } finally {
+      unwatch();
       this.#backend = undefined;
     }
+  }
+
+  /**
+   * Gives a connection up where the server is not at work on what is awaited from it, and ends the server's part of its
+   * transaction. Until that is known, only what takes no time is awaited. Returns what ends the watch.
+   */
+  #watch(client: pg.Client, transaction: () => OpenTransaction | undefined): () => void {
+    const abandon = this.#abandon;
+    const ask = async <T>(signal: AbortSignal, question: (other: pg.Client, about: OpenTransaction) => Promise<T>) => {
+      const about = transaction();
+      if (about === undefined) return undefined;
+      const other = await this.#connect(signal);
+      return question(other, about).finally(() => other.end());
+    };
+    const inTime = () => AbortSignal.timeout(this.#silence.answerWithinMs);
+    return watchForSilence(
+      client,
+      this.#silence.askAfterMs,
+      async () => {
+        const signal = inTime();
+        // A server that answers may be at work, whatever it answers.
+        return (await ask(signal, isAtWork).catch((error) => !signal.aborted && !isLostConnection(error))) ?? false;
+      },
+      () => {
+        this.#log?.warn({}, 'nothing comes from the server, which is at work on nothing: the connection is given up');
+        void ask(inTime(), endTransaction)
+          .catch(() => {})
+          .finally(() => abandon.abort());
+      },
+    );
   }
 
   /** Commits. If the connection is lost before the answer, returns only if the transaction was committed all the same. */
@@ -111,10 +167,10 @@ export class Session {
       if (stop?.aborted) return false;
       try {
         const client = await this.#open();
-        const { rows } = await client.query<{ status: string | null }>(
-          'select pg_catalog.pg_xact_status($1::pg_catalog.xid8) as status',
-          [xid],
-        );
+        const unwatch = this.#watch(client, () => undefined);
+        const { rows } = await client
+          .query<{ status: string | null }>('select pg_catalog.pg_xact_status($1::pg_catalog.xid8) as status', [xid])
+          .finally(unwatch);
         if (rows[0]!.status !== 'in progress') return rows[0]!.status === 'committed';
       } catch (error) {
         if (!isLostConnection(error)) throw error;
@@ -150,7 +206,9 @@ export class Session {
   async #open(): Promise<pg.Client> {
     if (this.#client !== undefined) return this.#client;
     if (this.#wasConnected) await this.beforeReconnecting?.();
-    const client = await this.#connect();
+    const abandon = new AbortController();
+    const client = await this.#connect(abandon.signal);
+    this.#abandon = abandon;
     const discard = () => this.#discard(client);
     client.on('error', discard);
     client.on('end', discard);
@@ -179,7 +237,6 @@ async function configure(client: pg.Client, settings: TransactionSettings): Prom
             pg_catalog.set_config('row_security', 'off', true),
             pg_catalog.set_config('lock_timeout', $1, true),
             pg_catalog.set_config('statement_timeout', $2, true),
-            pg_catalog.set_config('idle_in_transaction_session_timeout', '0', true),
             case when $3::pg_catalog.bool then pg_catalog.set_config('synchronous_commit', 'off', true) end,
             -- 63 bytes at most: of a long policy name the end goes, not the operation.
             case when $4::pg_catalog.text is not null

@@ -13,7 +13,8 @@ export function isConflict(error: unknown): boolean {
 /** True where the connection has gone, or could not be made because the server is just not there. */
 export function isLostConnection(error: unknown): boolean {
   const { code = '', message = '', cause } = error as { code?: string; message?: string; cause?: unknown };
-  if (lostConnections.has(code) || code.startsWith('08')) return true;
+  // The code of an AbortSignal's error is a number.
+  if (lostConnections.has(code) || String(code).startsWith('08')) return true;
   // The driver's own words for a connection that was lost, or not made in time, carry no code.
   if (/^Connection terminated|connection error and is not queryable|^timeout expired$/.test(message)) return true;
   return cause !== undefined && isLostConnection(cause);

@@ -4,6 +4,7 @@ import type { Applied } from '../api/applied.ts';
 import type { EffectiveRetention } from '../api/effective.ts';
 import type { RunResult } from '../api/run-result.ts';
 import type { CleanupOperation, limitsSchema } from '../api/spec.ts';
+import type { Silence } from '../database/silence.ts';
 import type { Guard } from './guard.ts';
 
 /** Progress of a run, after each batch. `due` is what was counted when the run started. */
@@ -55,4 +56,8 @@ export interface RunOptions {
   vacuumTimeoutMs?: number;
   /** Pauses before a transaction is tried again after a conflict or a lost connection, for tests. */
   retryPausesMs?: readonly number[];
+  /** How long a first connection is tried where what is wrong may pass, for tests. */
+  firstConnectionMs?: number;
+  /** How long a silence is taken for work, for tests. */
+  silence?: Silence;
 }

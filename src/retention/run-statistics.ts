@@ -3,9 +3,10 @@ import { type Result, type RunReport, resultWithoutOperations } from '../api/run
 import { ConfigurationError } from '../database/config.ts';
 import { Session } from '../database/session.ts';
 import { explainSqlError } from './errors.ts';
+import { openerOf } from './opener.ts';
 import type { RunOptions } from './options.ts';
 import { collectStatistics } from './statistics.ts';
-import { stopOf } from './stop.ts';
+import { stopOf, stoppedBy } from './stop.ts';
 
 const countTimeoutMs = 30_000;
 
@@ -21,6 +22,7 @@ type StatisticsRunOptions = Pick<
   | 'log'
   | 'now'
   | 'cancelAfterMs'
+  | 'firstConnectionMs'
 >;
 
 /**
@@ -33,7 +35,10 @@ export async function runStatistics(options: StatisticsRunOptions): Promise<RunR
     ...resultWithoutOperations(options.identity, result, started, options.now(), message),
     policy: options.retention,
   });
-  const session = new Session(() => options.connect(stop.abandon));
+  const session = new Session(
+    openerOf(options, () => stop),
+    options.log,
+  );
   const stop = stopOf(options, session);
   try {
     const statistics = await collectStatistics(session, {
@@ -47,7 +52,7 @@ export async function runStatistics(options: StatisticsRunOptions): Promise<RunR
     return { ...ended('Succeeded'), statistics };
   } catch (error) {
     if (error instanceof ConfigurationError) throw error;
-    return stop.signal.aborted ? ended('Partial', stop.note) : ended('Failed', explainSqlError(error));
+    return stop.signal.aborted ? ended('Partial', stoppedBy(stop, error)) : ended('Failed', explainSqlError(error));
   } finally {
     stop.dispose();
     await session.close();

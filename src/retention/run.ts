@@ -6,12 +6,13 @@ import { Session } from '../database/session.ts';
 import { explainSqlError } from './errors.ts';
 import type { Violation } from './guard.ts';
 import { keptNotes } from './kept.ts';
+import { openerOf } from './opener.ts';
 import { rowsOf } from './operation.ts';
 import type { RunOptions } from './options.ts';
 import { type Plan, planRun } from './plan.ts';
 import { replicationBrake } from './replication-lag.ts';
 import { runOperation, secondsBetween } from './run-operation.ts';
-import { type Stop, stopOf } from './stop.ts';
+import { type Stop, stopOf, stoppedBy } from './stop.ts';
 import { vacuumAfter } from './vacuum.ts';
 
 const runLockWaitMs = 60_000;
@@ -30,15 +31,16 @@ interface Outcome {
  */
 export async function runRetention(options: RunOptions): Promise<RunResult> {
   const started = options.now();
-  const session = new Session(() => options.connect(stop.abandon), options.log, options.retryPausesMs);
+  const opener = () => openerOf(options, () => stop);
+  const session = new Session(opener(), options.log, options.retryPausesMs, options.silence);
   const stop = stopOf(options, session);
   try {
     const outcome = await (options.dryRun
       ? dryRun(options, session, stop)
-      : underRunLock(options, session, stop)
+      : underRunLock({ ...options, connect: opener() }, session, stop)
     ).catch((error): Outcome => {
       if (error instanceof ConfigurationError) throw error;
-      if (stop.signal.aborted) return { result: 'Partial', operations: [], notes: [stop.note] };
+      if (stop.signal.aborted) return { result: 'Partial', operations: [], notes: [stoppedBy(stop, error)] };
       return { result: 'Failed', operations: [], notes: [explainSqlError(error)] };
     });
     return runResult(options, started, outcome);
@@ -99,7 +101,7 @@ async function dryRun(options: RunOptions, session: Session, stop: Stop): Promis
 
 async function underRunLock(options: RunOptions, session: Session, stop: Stop): Promise<Outcome> {
   const waitMs = options.runLockWaitMs ?? runLockWaitMs;
-  const lock = await acquireRunLock(() => options.connect(stop.abandon), options.schema, waitMs, stop.signal);
+  const lock = await acquireRunLock(options.connect, options.schema, waitMs, stop.signal, options.silence);
   if (lock === undefined) {
     const note = `another run has been at work on this database and schema for ${waitMs / 1000} s; nothing was changed`;
     return { result: 'Skipped', operations: [], notes: [note] };

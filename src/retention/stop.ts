@@ -1,4 +1,5 @@
 import { milliseconds } from '../api/duration.ts';
+import { ConnectionError } from '../database/connection-error.ts';
 import type { Session } from '../database/session.ts';
 import type { RunOptions } from './options.ts';
 
@@ -16,6 +17,11 @@ export interface Stop {
   readonly note: string;
   for(reason: string): void;
   dispose(): void;
+}
+
+/** The note of a run that a stop has ended; where it could not connect until then, with the reason. */
+export function stoppedBy({ note }: Stop, error: unknown): string {
+  return error instanceof ConnectionError ? `${note}; ${error.message}` : note;
 }
 
 /** Stops a run when its caller's signal is aborted, when maxDuration is over, or when `for` is called. */

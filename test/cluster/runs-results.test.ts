@@ -226,6 +226,8 @@ test.concurrent('a job that succeeds neither removes nor hides what another one 
 
 test.concurrent.for(databaseFailures)(
   '$name: said in status, columns and an Event; put right, the next run clears it',
+  // A server that may come is waited for.
+  { timeout: 240_000 },
   async ({ name, words, exitCode, secret = (right) => right, caSecret = rightCa, sql }) => {
     const database = await server.createDatabase();
     await addConnection(database.pool);
@@ -238,7 +240,7 @@ test.concurrent.for(databaseFailures)(
       jobs: [{ name: 'cleanup', operations: ['connections'] }],
     });
 
-    const { run, status } = await runs.runNow(name);
+    const { run, status } = await runs.runNow(name, 'cleanup', { seconds: 150 });
     expect(run).toMatchObject({ result: 'Failed', rows: 0 });
     expect(run.message).toMatch(words);
     expect(await runs.exitCode(run.id)).toBe(exitCode);

@@ -234,7 +234,7 @@ describe('a run that cannot work ends with a sentence', () => {
     );
   });
 
-  test('and 1, where nothing listens', async () => {
+  test('and 1, where nothing listens for a minute and a half', { timeout: 180_000 }, async () => {
     const uri = new URL(login.url);
     uri.port = String(await freePort());
     expect(await runRunner({ secret: { uri: uri.href } })).toMatchObject({

@@ -1,4 +1,5 @@
 import type { RunResult } from '../../src/api/run-result.ts';
+import { defaultSilence } from '../../src/database/silence.ts';
 import { type AgentTable, checksums } from './data/checksum.ts';
 import type { TestDatabase } from './postgres/database.ts';
 import { expectNothingLeft } from './postgres/sessions.ts';
@@ -91,6 +92,8 @@ export class CrashSite {
         // A walk along the blocks takes whole ones.
         retention: { batchSize: overrides.walk === 'blocks' ? 1 : 3 },
         retryPausesMs: [1, 1, 1, 1, 1],
+        // Statements keep their numbers where no heartbeat comes between them.
+        silence: { ...defaultSilence, askAfterMs: 3_600_000 },
         ...(proxy && { connect: connector(proxy.through(this.database.url)) }),
         ...overrides,
       });

@@ -58,9 +58,13 @@ export function run(database: Pick<TestDatabase, 'url'>, overrides: RunOverrides
 /** Statistics of a test's database, by the preset Development unless said otherwise. */
 export async function statistics(
   database: Pick<TestDatabase, 'url'>,
-  { connect = connector(database.url), ...overrides }: Partial<StatisticsOptions> & Pick<RunOverrides, 'connect'> = {},
+  {
+    connect = connector(database.url),
+    silence,
+    ...overrides
+  }: Partial<StatisticsOptions> & Pick<RunOverrides, 'connect' | 'silence'> = {},
 ) {
-  const session = new Session(connect);
+  const session = new Session(connect, silent, undefined, silence);
   try {
     return await collectStatistics(session, {
       schema: 'public',

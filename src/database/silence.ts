@@ -1,0 +1,99 @@
+import type { Socket } from 'node:net';
+import type pg from 'pg';
+
+/** How long a silence is taken for work, in milliseconds. */
+export interface Silence {
+  /** After so long without a byte in an open transaction, the server is asked over another connection what it does; so often the lock's connection is used. */
+  askAfterMs: number;
+  /** What is answered at once by a server that lives is waited for no longer. */
+  answerWithinMs: number;
+  /** The server itself rolls back a transaction in which it hears nothing for so long. */
+  idleMs: number;
+}
+
+/** A connection that a network dropped without a word is noticed within a minute, on both sides. */
+export const defaultSilence: Silence = { askAfterMs: 10_000, answerWithinMs: 15_000, idleMs: 45_000 };
+
+/** For how long a connection may be idle before the client's system probes it: ten times, one second apart. */
+export const keepAliveAfterMs = 15_000;
+
+/** A transaction as pg_stat_activity shows it. Behind pgbouncer its process serves others once it has ended. */
+export interface OpenTransaction {
+  pid: number;
+  /** When it began, in seconds since 1970. */
+  began: string;
+}
+
+/**
+ * Begins a transaction in which the server, too, notices when the other side has gone without a word. While a statement runs,
+ * only client_connection_check_interval has it look whether the network has given up, where the server's system can tell:
+ * elsewhere PostgreSQL refuses the setting.
+ */
+export async function beginWatched(client: pg.Client, begin: string, { idleMs }: Silence): Promise<OpenTransaction> {
+  const results: unknown = await client.query(
+    `${begin};
+     set local tcp_keepalives_idle to 15; set local tcp_keepalives_interval to 5; set local tcp_keepalives_count to 3;
+     set local tcp_user_timeout to 30000; set local idle_in_transaction_session_timeout to ${idleMs};
+     select pg_catalog.set_config('client_connection_check_interval', '10s', true)
+      where pg_catalog.version() operator(pg_catalog.~) '-linux-';
+     select pg_catalog.pg_backend_pid() as pid,
+            extract(epoch from pg_catalog.transaction_timestamp())::pg_catalog.text as began`,
+  );
+  // Of several statements at once there are as many results.
+  return (results as pg.QueryResult<OpenTransaction>[]).at(-1)!.rows[0]!;
+}
+
+/**
+ * Asks over another connection whether the server is at work on a transaction's statement. Where it is not, a statement or
+ * its answer was lost on the way.
+ */
+export async function isAtWork(other: pg.Client, { pid, began }: OpenTransaction): Promise<boolean> {
+  const { rows } = await other.query(
+    `select from pg_catalog.pg_stat_activity
+      where ${isTransaction} and state operator(pg_catalog.=) 'active' and (wait_event operator(pg_catalog.=) 'ClientWrite') is not true`,
+    [pid, began],
+  );
+  return rows.length > 0;
+}
+
+/** Ends the server's part of a transaction whose client's part has been given up, and with it its locks on rows. */
+export async function endTransaction(other: pg.Client, { pid, began }: OpenTransaction): Promise<void> {
+  await other.query(
+    `select pg_catalog.pg_terminate_backend(pid) from pg_catalog.pg_stat_activity where ${isTransaction}`,
+    [pid, began],
+  );
+}
+
+const isTransaction = `pid operator(pg_catalog.=) $1
+  and extract(epoch from xact_start) operator(pg_catalog.=) $2::pg_catalog.numeric`;
+
+/**
+ * Watches a connection from which something is awaited. When nothing has come for a while, `isAtWork` is asked; after two
+ * answers of no `giveUp` is called, unless something came meanwhile. Returns what ends the watch.
+ */
+export function watchForSilence(
+  client: pg.Client,
+  everyMs: number,
+  isAtWork: () => Promise<boolean>,
+  giveUp: () => void,
+): () => void {
+  const { connection } = client as unknown as { connection: { stream: Socket } };
+  let received = connection.stream.bytesRead;
+  let [asking, silentFor] = [false, 0];
+  const isSilent = () => {
+    const before = received;
+    received = connection.stream.bytesRead;
+    return received === before;
+  };
+  const look = async () => {
+    if (asking) return;
+    asking = true;
+    // What it has sent may stand behind this in the queue of events, on a machine that is busy.
+    const lost = isSilent() && !(await isAtWork()) && isSilent();
+    asking = false;
+    silentFor = lost ? silentFor + 1 : 0;
+    if (silentFor === 2) giveUp();
+  };
+  const timer = setInterval(() => void look(), everyMs);
+  return () => clearInterval(timer);
+}
