@@ -120,7 +120,7 @@ describe('what is in a Secret', () => {
   const found = (text: string) => forms.filter((form) => text.includes(form));
 
   // A server that may come is waited for.
-  test('is in no status, Event, object, log or command line, however a run ends', { timeout: 240_000 }, async () => {
+  test('is in no status, Event, object, log or command line, however a run ends', async () => {
     const broken = { pw: runPassword };
     const secrets: Record<string, (login: Login) => object> = {
       succeeds: (login) => ({ uri: uriOf(login) }),

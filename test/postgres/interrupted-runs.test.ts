@@ -228,7 +228,7 @@ test('a run ends itself at maxDuration, and says so and where', async () => {
   await holder.query('begin');
   await holder.query('select from agentinstruction where id = 2 for update');
   const limits = { lockTimeout: '1h', maxDuration: '8s' };
-  const result = await run(database, { limits, cancelAfterMs: 100 });
+  const result = await run(database, { limits, cancelAfterMs: 2_000 });
   expect(result).toMatchObject({
     result: 'Partial',
     message: 'stopped: maxDuration 8s is over, the next run goes on',
