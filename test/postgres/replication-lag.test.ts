@@ -11,8 +11,10 @@ import { recordingLog } from '../support/log.ts';
 import { type Pgbouncer, startPgbouncer } from '../support/postgres/pgbouncer.ts';
 import { loadSchema } from '../support/postgres/schema.ts';
 import { databaseUrl, withClient } from '../support/postgres/server.ts';
+import { pausing } from '../support/postgres/sessions.ts';
 import { type Replicated, startReplicated } from '../support/postgres/standby.ts';
-import { type RunOverrides, run, statistics } from '../support/retention.ts';
+import { connector, type RunOverrides, run, statistics } from '../support/retention.ts';
+import { statements } from '../support/statements.ts';
 
 let servers: Replicated;
 let primary: { url: string; pool: Pool };
@@ -102,17 +104,16 @@ describe('while the standby is further behind than limits.maxReplicationLag', ()
 
   test('a run that has begun waits between its batches', async () => {
     await addInstructions(primary.pool, 40);
-    let begun = false;
+    const paused = pausing(connector(primary.url), statements.deleteInstructions);
     const held = heldRun({
+      connect: paused.connect,
       operations: ['instructions'],
       retention: { batchSize: 1 },
       limits: { ...limits, pauseBetweenBatches: '100ms' },
-      onProgress: () => {
-        begun = true;
-      },
     });
-    await eventually('the run has begun', async () => begun);
+    await paused.reached;
     await putStandbyBehind();
+    paused.resume();
     const { result } = await held;
     const left = await countOf(primary.pool, 'agentinstruction');
     expect(left).toBeGreaterThan(0);

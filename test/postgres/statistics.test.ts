@@ -135,7 +135,7 @@ describe('statistics', () => {
     const connect = intercepting(database.url, (sql) =>
       sql.replace(/from ("public"\."agentinstruction")/, 'from (select pg_sleep(60)) slow, $1'),
     );
-    const collected = await statistics(database, { connect, countTimeoutMs: 1_000 });
+    const collected = await statistics(database, { connect, countTimeoutMs: 3_000 });
     expect(collected.recordCounts).toMatchObject({
       sessions: { rows: 100 },
       instructions: { rows: 2_000, estimated: true },
