@@ -86,8 +86,8 @@ it('of two replicas one works; when it is killed the other takes over, and write
   await first.kill('SIGKILL');
   const killed = performance.now();
   await eventually('the other to lead', () => leads(second), { seconds: 40 });
-  // The Lease's duration, and a try.
-  expect(performance.now() - killed).toBeLessThan(15_000 + 2 * 4_400);
+  // The Lease's duration, a look and a try, and what a busy machine takes for them.
+  expect(performance.now() - killed).toBeLessThan(15_000 + 2 * 4_400 + 10_000);
   // Reconciled anew, which shows in a policy that comes after.
   await policies.apply('later', { database: { secretRef: { name: 'other' } } });
   await policies.settled('later', 'Ready', 'True');

@@ -78,8 +78,7 @@ async function finishUnreported({ database, pod, release }: Held): Promise<void>
 }
 
 async function expectReported(name: string, id: string): Promise<void> {
-  // The controller asks for the API server again every 30 s by then.
-  const { run, status } = await runs.result(name, id, { seconds: 75 });
+  const { run, status } = await runs.result(name, id);
   expect(run).toMatchObject({
     result: 'Succeeded',
     rows: 1,

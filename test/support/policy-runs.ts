@@ -82,7 +82,7 @@ export class PolicyRuns {
   }
 
   /** What became of the run of this Job: as the run itself, or the controller for it, has reported. */
-  async result(name: string, id: string, { seconds = 40 }: { seconds?: number } = {}): Promise<EndedRun> {
+  async result(name: string, id: string, { seconds = 75 }: { seconds?: number } = {}): Promise<EndedRun> {
     const what = `the run ${id} of ${name} in the status, history included`;
     return eventually(
       what,
