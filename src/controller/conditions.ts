@@ -19,6 +19,8 @@ export interface Findings {
   retrying?: Problem;
   suspended: boolean;
   suspendedUntil?: string | undefined;
+  /** spec.dryRun. */
+  dryRun: boolean;
   /** Jobs that run although they should not, and are being stopped. */
   stopping: string[];
   jobs: JobStatus[];
@@ -76,7 +78,7 @@ function inPlace({
 }
 
 /** LastRunSucceeded: the newest run of every job did; a frequent job must not hide a failing one. */
-function lastRunSucceeded({ jobs, notStarted, overdue }: Findings): State {
+function lastRunSucceeded({ jobs, notStarted, overdue, dryRun }: Findings): State {
   if (notStarted.length > 0) return { status: 'False', reason: 'RunnerNotStarted', message: sentences(notStarted) };
   const failed = jobs.flatMap(({ name, lastFailure }) => (lastFailure ? [{ job: name, ...lastFailure }] : []));
   if (failed.length > 0) {
@@ -88,12 +90,20 @@ function lastRunSucceeded({ jobs, notStarted, overdue }: Findings): State {
     return { status: 'False', reason: `Run${worst}`, message: sentences(words) };
   }
   if (overdue.length > 0) return { status: 'False', reason: 'Overdue', message: sentences(overdue) };
+  if (dryRun) return { status: 'Unknown', reason: 'DryRun', message: dryRunMessage(jobs) };
   const waiting = jobs.filter((job) => !job.lastSuccessTime).map((job) => job.name);
   if (waiting.length > 0 || jobs.length === 0) {
     const message = `No run that changes rows has ended yet of: ${waiting.join(', ') || 'any job'}`;
     return { status: 'Unknown', reason: 'NoRunYet', message };
   }
   return { status: 'True', reason: 'RunsSucceeded', message: 'The newest run of every job succeeded' };
+}
+
+/** Left on by oversight, it must not look like success: how runs that change rows went is what the condition says. */
+function dryRunMessage(jobs: JobStatus[]): string {
+  const newest = jobs.flatMap((job) => job.lastSuccessTime ?? []).sort((a, b) => Date.parse(b) - Date.parse(a))[0];
+  const since = newest === undefined ? 'no run has changed rows yet' : `the newest run that did ended at ${newest}`;
+  return `spec.dryRun is true: runs count what is due and change nothing; ${since}. Set it to false to apply the policy`;
 }
 
 /** IndexAdvised: what the newest run of any job advises. The policy is no less ready for it, runs only take longer. */

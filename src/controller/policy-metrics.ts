@@ -16,6 +16,7 @@ const job = ['job'];
 export const policyMetrics = {
   info: { help: 'Always 1; what the policy is.', labels: ['preset', 'time_zone'] },
   suspended: { help: '1 while spec.suspend or the annotation says that no run starts.', labels: [] },
+  dry_run: { help: '1 while runs only count what they would change because spec.dryRun is true.', labels: [] },
   ready: { help: '1 if the CronJobs are what the policy asks for.', labels: [] },
   stalled: { help: '1 if nothing runs until somebody repairs the policy, or what is in its way.', labels: [] },
   overdue: { help: '1 if a job has not succeeded for two of its periods.', labels: [] },
@@ -87,17 +88,19 @@ const shown = z.object({
   preset: z.string().catch(''),
   timeZone: z.string().catch(''),
   suspend: z.boolean().catch(false),
+  dryRun: z.boolean().catch(false),
 });
 
 /** A policy's metrics, from what is stored. */
 function samplesOf(stored: StoredPolicy): Sample[] {
-  const { preset, timeZone, suspend } = shown.parse(stored.spec ?? {});
+  const { preset, timeZone, suspend, dryRun } = shown.parse(stored.spec ?? {});
   const status = parseStatus(stored);
   const condition = (type: string) => status.conditions?.find((each) => each.type === type);
   const flag = (metric: Sample['metric'], holds: boolean): Sample => ({ metric, value: holds ? 1 : 0 });
   return [
     { metric: 'info', labels: { preset, time_zone: timeZone }, value: 1 },
     flag('suspended', suspendedUntil(stored.metadata.annotations, suspend) !== undefined),
+    flag('dry_run', dryRun),
     flag('ready', condition('Ready')?.status === 'True'),
     flag('stalled', condition('Stalled')?.status === 'True'),
     flag('overdue', condition('LastRunSucceeded')?.reason === 'Overdue'),

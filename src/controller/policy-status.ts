@@ -48,6 +48,7 @@ export function policyStatus(outcome: Outcome): RetentionPolicyStatus {
     stalled,
     retrying,
     suspended,
+    dryRun,
     suspendedUntil: policy?.suspendedUntil,
     stopping,
     jobs,

@@ -140,7 +140,7 @@ test.concurrent('a dry run counts, writes nothing, and is no success', async () 
   expect(run).toMatchObject({ result: 'DryRun', rows: 3, operations: [{ name: 'instructions', deleted: 3 }] });
   expect(await sums(database)).toEqual(before);
   expect(await runs.exitCode(run.id)).toBe(0);
-  expect(conditionOf(status, 'LastRunSucceeded')).toMatchObject({ status: 'Unknown', reason: 'NoRunYet' });
+  expect(conditionOf(status, 'LastRunSucceeded')).toMatchObject({ status: 'Unknown', reason: 'DryRun' });
   const columns = await runs.columns('dry');
   expect(columns).toMatchObject({ RESULT: 'DryRun', ROWS: '3', 'DRY RUN': 'true', 'LAST RUN SUCCEEDED': 'Unknown' });
 

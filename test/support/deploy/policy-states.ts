@@ -18,7 +18,15 @@ export interface PolicyState {
 
 /** The state that the controller's own code makes of what it found. */
 function stateOf(findings: Partial<Findings>, current = generation): PolicyState {
-  const healthy = { generation, suspended: false, stopping: [], jobs: [succeeded], notStarted: [], overdue: [] };
+  const healthy = {
+    generation,
+    suspended: false,
+    dryRun: false,
+    stopping: [],
+    jobs: [succeeded],
+    notStarted: [],
+    overdue: [],
+  };
   const status = { observedGeneration: generation, conditions: conditions([], { ...healthy, ...findings }, now) };
   return { metadata: { generation: current }, status };
 }

@@ -9,7 +9,15 @@ const failure = { id: 'n1', result: 'Failed' as const, completionTime: '2026-03-
 const find = (all: Condition[], type: string) => all.find((condition) => condition.type === type);
 
 function conditionsOf(findings: Partial<Findings>, previous: Condition[] = []): Condition[] {
-  const healthy = { generation: 3, suspended: false, stopping: [], jobs: [succeeded], notStarted: [], overdue: [] };
+  const healthy = {
+    generation: 3,
+    suspended: false,
+    dryRun: false,
+    stopping: [],
+    jobs: [succeeded],
+    notStarted: [],
+    overdue: [],
+  };
   return conditions(previous, { ...healthy, ...findings }, now);
 }
 const lastRunSucceeded = (findings: Partial<Findings>) => find(conditionsOf(findings), 'LastRunSucceeded');
@@ -101,6 +109,30 @@ describe('LastRunSucceeded', () => {
       reason: 'NoRunYet',
       message: 'No run that changes rows has ended yet of: weekly',
     });
+  });
+
+  it('is Unknown in a dry run, whatever succeeded before, and says when rows were last changed', () => {
+    const earlier = { name: 'weekly', lastSuccessTime: '2026-02-27T03:01:00Z' };
+    expect(lastRunSucceeded({ dryRun: true, jobs: [earlier, succeeded] })).toMatchObject({
+      status: 'Unknown',
+      reason: 'DryRun',
+      message: expect.stringContaining('change nothing; the newest run that did ended at 2026-03-01T03:01:00Z.'),
+    });
+    expect(lastRunSucceeded({ dryRun: true, jobs: [{ name: 'new' }] })).toMatchObject({
+      status: 'Unknown',
+      message: expect.stringContaining('no run has changed rows yet'),
+    });
+  });
+
+  it('is False in a dry run too where runs fail, do not start or are overdue', () => {
+    const problem = [{ job: 'nightly', message: 'why' }];
+    for (const findings of [
+      { jobs: [{ ...succeeded, lastFailure: failure }] },
+      { notStarted: problem },
+      { overdue: problem },
+    ]) {
+      expect(lastRunSucceeded({ dryRun: true, ...findings })).toMatchObject({ status: 'False' });
+    }
   });
 
   it('is False while any job’s failure stands, however often another succeeds, and names job, result and words', () => {

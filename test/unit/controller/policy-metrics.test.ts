@@ -41,7 +41,8 @@ async function scrape(policies: StoredPolicy[]): Promise<string[]> {
 
 describe('metrics of policies', () => {
   test('one that no controller has seen yet says what its spec says', async () => {
-    expect(await scrape([policy('new', { suspend: true })])).toEqual([
+    expect(await scrape([policy('new', { suspend: true, dryRun: true })])).toEqual([
+      'retention_policy_dry_run{namespace="lab",policy="new"} 1',
       'retention_policy_info{namespace="lab",policy="new",preset="Development",time_zone="Europe/London"} 1',
       'retention_policy_overdue{namespace="lab",policy="new"} 0',
       'retention_policy_ready{namespace="lab",policy="new"} 0',
@@ -145,7 +146,10 @@ describe('metrics of policies', () => {
   });
 
   test('a spec and a status of another version are no reason for none at all', async () => {
-    const lines = await scrape([policy('odd', { preset: 7, suspend: 'no' }, { conditions: 'none', jobs: 5 })]);
+    const lines = await scrape([
+      policy('odd', { preset: 7, suspend: 'no', dryRun: 1 }, { conditions: 'none', jobs: 5 }),
+    ]);
     expect(lines).toContain('retention_policy_suspended{namespace="lab",policy="odd"} 0');
+    expect(lines).toContain('retention_policy_dry_run{namespace="lab",policy="odd"} 0');
   });
 });
