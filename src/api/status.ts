@@ -29,11 +29,14 @@ export const jobStatusSchema = z.object({
   scheduledSince: time
     .optional()
     .describe(
-      'Since when this schedule has been in force; whether a job is overdue is counted from here. Absent while suspended or in dry run.',
+      'Since when the spec has asked for this schedule; whether a job is overdue is counted from here, whether or not its CronJob is in place. Absent while suspended, in dry run or in deletion.',
     ),
   nextRun: time.optional(),
   active: z.int().min(0).optional().describe('Runs under way.'),
-  lastSuccessTime: time.optional().describe('When a run of this job last ended as Succeeded.'),
+  lastSuccessTime: time
+    .optional()
+    .describe("When a run of this job last ended as Succeeded; where the run's clock was wrong, by the controller's."),
+  lastSuccessId: z.string().max(253).optional().describe('The run that did.'),
   lastFailure: z
     .object({ id: z.string().max(253), result: z.enum(results), completionTime: time, message: text.optional() })
     .optional()

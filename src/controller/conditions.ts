@@ -77,8 +77,17 @@ function inPlace({
   return { status: 'True', reason: 'Scheduled', message: `In place: CronJob ${names}` };
 }
 
-/** LastRunSucceeded: the newest run of every job did; a frequent job must not hide a failing one. */
-function lastRunSucceeded({ jobs, notStarted, overdue, dryRun }: Findings): State {
+/** LastRunSucceeded. That a job is overdue is said first, whatever its runs, or another job's, say beside it. */
+function lastRunSucceeded(findings: Findings): State {
+  const { overdue } = findings;
+  const newest = newestRuns(findings);
+  if (overdue.length === 0) return newest;
+  const also = newest.status === 'False' ? `. ${newest.reason}: ${newest.message}` : '';
+  return { status: 'False', reason: 'Overdue', message: sentences(overdue) + also };
+}
+
+/** The newest run of every job succeeded; a frequent job must not hide a failing one. */
+function newestRuns({ jobs, notStarted, dryRun }: Findings): State {
   if (notStarted.length > 0) return { status: 'False', reason: 'RunnerNotStarted', message: sentences(notStarted) };
   const failed = jobs.flatMap(({ name, lastFailure }) => (lastFailure ? [{ job: name, ...lastFailure }] : []));
   if (failed.length > 0) {
@@ -89,7 +98,6 @@ function lastRunSucceeded({ jobs, notStarted, overdue, dryRun }: Findings): Stat
     }));
     return { status: 'False', reason: `Run${worst}`, message: sentences(words) };
   }
-  if (overdue.length > 0) return { status: 'False', reason: 'Overdue', message: sentences(overdue) };
   if (dryRun) return { status: 'Unknown', reason: 'DryRun', message: dryRunMessage(jobs) };
   const waiting = jobs.filter((job) => !job.lastSuccessTime).map((job) => job.name);
   if (waiting.length > 0 || jobs.length === 0) {
@@ -124,7 +132,7 @@ function sentences(parts: { job: string; message: string }[]): string {
   return parts.map(({ job, message }) => `${job}: ${message}`).join('; ');
 }
 
-/** When a job is overdue: counted from its last success, or from when its schedule came into force. */
+/** When a job is overdue: counted from its last success, or from when the spec has asked for its schedule. */
 export function overdueTime(job: JobStatus, maxDuration: string): Date | undefined {
   const { schedule, timeZone, scheduledSince, lastSuccessTime } = job;
   if (!schedule || !timeZone || !scheduledSince) return undefined;
@@ -140,7 +148,8 @@ export function overdueJobs(jobs: JobStatus[], maxDuration: string, now: Date): 
     const since = job.lastSuccessTime
       ? `has not succeeded since ${job.lastSuccessTime}`
       : `has not succeeded since its schedule began at ${job.scheduledSince}`;
-    const message = `${since}, for two of its periods; look at CronJob ${job.cronJob} and its Jobs`;
+    const look = job.cronJob ? `look at CronJob ${job.cronJob} and its Jobs` : 'it has no CronJob, see condition Ready';
+    const message = `${since}, for two of its periods; ${look}`;
     return [{ job: job.name, message }];
   });
 }

@@ -9,13 +9,16 @@ const maxSummaryMessage = 256;
 export interface JobStatusInput {
   /** Names of the policy's jobs, in its order. */
   names: string[];
+  /** What the spec asks for; undefined where it is not valid. */
+  wanted: { schedules: Map<string, string>; timeZone: string } | undefined;
+  /** No run has to succeed: the policy is suspended, in dry run or in deletion. */
+  idle: boolean;
   /** The policy's CronJobs as they are in place, whatever the spec asks for. */
   cronJobs: CronJob[];
   /** The policy's Jobs. */
   jobs: Job[];
   /** status.jobs as it is stored, lastRun of each included. */
   previous: JobStatus[];
-  dryRun: boolean;
   now: Date;
 }
 
@@ -27,47 +30,78 @@ export function jobStatuses(input: JobStatusInput): JobStatus[] {
     const active = input.jobs.filter((job) => jobOf(job) === name && !isFinished(job)).length;
     return withoutUndefined({
       name,
-      ...inPlace(cronJob, previous, input),
+      ...scheduled(cronJob, previous, input),
       active,
-      ...remembered(previous),
+      ...remembered(previous, input),
       lastRun: previous.lastRun,
     });
   });
 }
 
-function inPlace(
+/** When the job is to run by the spec, and when it will by the CronJob that is in place. */
+function scheduled(
   cronJob: CronJob | undefined,
   previous: JobStatus,
-  { dryRun, now }: JobStatusInput,
+  { wanted, idle, now }: JobStatusInput,
 ): Partial<JobStatus> {
-  if (!cronJob?.spec) return {};
-  const { schedule, timeZone = 'Etc/UTC', suspend } = cronJob.spec;
-  const shown = { cronJob: cronJob.metadata.name, schedule, timeZone };
-  if (suspend) return shown;
-  const next = nextRun(schedule, timeZone, now);
+  const live = cronJob?.spec;
+  const asked = wanted?.schedules.get(previous.name);
+  const schedule = asked ?? live?.schedule;
+  if (schedule === undefined) return {};
+  const timeZone = (asked === undefined ? live?.timeZone : wanted?.timeZone) ?? 'Etc/UTC';
+  const next = live && !live.suspend ? nextRun(live.schedule, live.timeZone ?? 'Etc/UTC', now) : undefined;
   const unchanged = previous.schedule === schedule && previous.timeZone === timeZone;
-  const since = (unchanged && previous.scheduledSince) || timestamp(now);
-  return { ...shown, scheduledSince: dryRun ? undefined : since, nextRun: next && timestamp(next) };
+  const since = (unchanged && notLater(previous.scheduledSince, now)) || timestamp(now);
+  return {
+    cronJob: cronJob?.metadata.name,
+    schedule,
+    timeZone,
+    scheduledSince: idle || asked === undefined ? undefined : since,
+    nextRun: next && timestamp(next),
+  };
 }
 
 /** What the newest run says about success: one that was skipped, or only counted, says nothing. */
-function remembered({
-  lastRun,
-  lastSuccessTime,
-  lastFailure,
-}: JobStatus): Pick<JobStatus, 'lastSuccessTime' | 'lastFailure'> {
+function remembered(
+  { lastRun, lastSuccessTime, lastSuccessId, lastFailure }: JobStatus,
+  { jobs, now }: JobStatusInput,
+): Pick<JobStatus, 'lastSuccessTime' | 'lastSuccessId' | 'lastFailure'> {
+  const success = { lastSuccessTime: notLater(lastSuccessTime, now), lastSuccessId };
   switch (lastRun?.result) {
     case 'Succeeded':
-      return { lastSuccessTime: lastRun.completionTime };
+      // Decided once: a clock that was ahead must not move it later and later.
+      if (lastSuccessId === lastRun.id && success.lastSuccessTime) return success;
+      return { lastSuccessTime: endOf(lastRun, jobs, now), lastSuccessId: lastRun.id };
     case 'Failed':
     case 'Blocked':
     case 'Partial': {
       const { id, result, completionTime, message } = lastRun;
-      return { lastSuccessTime, lastFailure: withoutUndefined({ id, result, completionTime, message }) };
+      return { ...success, lastFailure: withoutUndefined({ id, result, completionTime, message }) };
     }
     default:
-      return { lastSuccessTime, lastFailure };
+      return { ...success, lastFailure };
   }
+}
+
+/** Whether what the newest run says about success is in the entry beside it. */
+export function isRemembered(entry: JobStatus | undefined): boolean {
+  const { lastRun, lastSuccessId, lastFailure } = entry ?? {};
+  if (!lastRun || lastRun.result === 'Skipped' || lastRun.result === 'DryRun') return true;
+  return (lastRun.result === 'Succeeded' ? lastSuccessId : lastFailure?.id) === lastRun.id;
+}
+
+/** When a run ended. Its node's clock may be wrong: not before the API server has stored its Job, and not after now. */
+function endOf({ id, completionTime }: RunResult, jobs: Job[], now: Date): string {
+  const created = jobs.find(({ metadata }) => metadata.name === id)?.metadata.creationTimestamp;
+  const early = created !== undefined && Date.parse(completionTime) < Date.parse(created);
+  return notLater(early ? timestamp(new Date(created)) : completionTime, now) ?? timestamp(now);
+}
+
+/** A time, or now where that is earlier; undefined for a text that is no time. */
+function notLater(time: string | undefined, now: Date): string | undefined {
+  const at = Date.parse(time ?? '');
+  if (Number.isNaN(at)) return undefined;
+  return at > now.getTime() ? timestamp(now) : time;
 }
 
 /** status.runs: the stored ones and those that ended since, newest first, each once, at most `limit`. */

@@ -20,6 +20,7 @@ export interface Outcome {
   jobs: Job[];
   stalled?: Problem;
   retrying?: Problem;
+  deleting: boolean;
   stopping: string[];
   notStarted: { job: string; message: string }[];
   lastHandledRunRequest: string | undefined;
@@ -36,10 +37,14 @@ export function jobNames(policy: Policy | undefined, cronJobs: CronJob[]): strin
 /** The status that a policy should have, but for what runs write: jobs[].lastRun and statistics. */
 export function policyStatus(outcome: Outcome): RetentionPolicyStatus {
   const { policy, generation, stored, cronJobs, jobs: liveJobs, now } = outcome;
-  const { stalled, retrying, stopping, notStarted, lastHandledRunRequest } = outcome;
-  const dryRun = policy?.spec.dryRun ?? false;
+  const { stalled, retrying, deleting, stopping, notStarted, lastHandledRunRequest } = outcome;
+  const idle = deleting || (policy?.spec.suspend ?? false) || (policy?.spec.dryRun ?? false);
+  const wanted = policy && {
+    schedules: new Map(plannedJobs(policy).map(({ name, schedule }) => [name, schedule])),
+    timeZone: policy.spec.timeZone,
+  };
   const names = jobNames(policy, cronJobs);
-  const jobs = jobStatuses({ names, cronJobs, jobs: liveJobs, previous: stored.jobs ?? [], dryRun, now });
+  const jobs = jobStatuses({ names, wanted, idle, cronJobs, jobs: liveJobs, previous: stored.jobs ?? [], now });
   const runs = mergeRuns(stored.runs ?? [], jobs, policy?.spec.history.runs ?? 50);
   const overdue = policy ? overdueJobs(jobs, policy.spec.limits.maxDuration, now) : [];
   const suspended = policy?.spec.suspend ?? false;

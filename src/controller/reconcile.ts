@@ -143,6 +143,7 @@ export class Reconciler {
       stored: parseStatus(stored),
       ...placed,
       jobs,
+      deleting: deleting !== undefined,
       stopping,
       notStarted: await this.#notStarted(key, waiting),
       lastHandledRunRequest: request?.handled ?? lastHandled,

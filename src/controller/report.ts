@@ -1,10 +1,10 @@
 import { runFieldManager, statisticsFieldManager } from '../api/policy.ts';
 import { cutText, type RunReport, type RunResult } from '../api/run-result.ts';
 import { statisticsJob } from '../api/spec.ts';
-import type { JobStatus } from '../api/status.ts';
 import { ApiError } from '../kubernetes/api-error.ts';
 import type { Client } from '../kubernetes/client.ts';
 import type { JobEvidence } from './diagnosis.ts';
+import { isRemembered } from './history.ts';
 import {
   type CoreEvent,
   isControlledBy,
@@ -56,13 +56,6 @@ function unexplained(policy: StoredPolicy, name: string, jobs: Job[]): RunResult
       jobs.find(({ metadata }) => metadata.name === run.id),
     );
   return better === run ? undefined : better;
-}
-
-/** Whether what the newest run says about success is in the entry beside it; see history.ts. */
-function isRemembered(entry: JobStatus | undefined): boolean {
-  const { lastRun, lastSuccessTime, lastFailure } = entry ?? {};
-  if (!lastRun || lastRun.result === 'Skipped' || lastRun.result === 'DryRun') return true;
-  return lastRun.result === 'Succeeded' ? lastSuccessTime === lastRun.completionTime : lastFailure?.id === lastRun.id;
 }
 
 async function evidenceOf(client: Client, job: Job): Promise<JobEvidence> {

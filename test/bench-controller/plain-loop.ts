@@ -41,6 +41,7 @@ async function fiveWrites(client: Client, stored: StoredPolicy): Promise<void> {
     stored: {},
     cronJobs: [cronJob],
     jobs: [],
+    deleting: false,
     stopping: [],
     notStarted: [],
     lastHandledRunRequest: undefined,

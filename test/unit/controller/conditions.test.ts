@@ -171,6 +171,24 @@ describe('LastRunSucceeded', () => {
     const overdue = [{ job: 'nightly', message: 'has not succeeded since …' }];
     expect(lastRunSucceeded({ overdue })).toMatchObject({ status: 'False', reason: 'Overdue' });
   });
+
+  it.each([
+    [
+      'a runner cannot start',
+      { notStarted: [{ job: 'weekly', message: 'no such image' }] },
+      'RunnerNotStarted: weekly: no such image',
+    ],
+    [
+      'another job fails',
+      { jobs: [{ ...succeeded, lastFailure: failure }] },
+      'RunFailed: nightly: Failed: no database',
+    ],
+    ['another has not run yet', { jobs: [{ name: 'nightly' }] }, ''],
+  ])('says first that a job is overdue, and then that %s', (_, findings, also) => {
+    const overdue = [{ job: 'hourly', message: 'has not succeeded since …' }];
+    const message = `hourly: has not succeeded since …${also && `. ${also}`}`;
+    expect(lastRunSucceeded({ ...findings, overdue })).toMatchObject({ status: 'False', reason: 'Overdue', message });
+  });
 });
 
 describe('a job is overdue', () => {
@@ -189,6 +207,11 @@ describe('a job is overdue', () => {
   it('counted from when its schedule came into force, if that is later', () => {
     expect(overdue({ scheduledSince: '2026-03-01T11:30:00Z', lastSuccessTime: '2026-01-01T00:00:00Z' })).toEqual([]);
     expect(overdue({ scheduledSince: '2026-03-01T00:00:00Z' })[0]!.message).toContain('since its schedule began');
+  });
+
+  it('without a CronJob too, and says so', () => {
+    const entry = { scheduledSince: '2026-01-01T00:00:00Z', cronJob: undefined };
+    expect(overdue(entry)[0]!.message).toContain('it has no CronJob, see condition Ready');
   });
 
   it('never while its schedule is not in force: suspended, or in dry run', () => {

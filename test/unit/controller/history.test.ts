@@ -11,13 +11,18 @@ import {
 import { cronJobOf, jobOfRun, runOf } from '../../support/controller-objects.ts';
 
 const now = new Date('2026-03-01T12:00:00.123Z');
+const asked = (schedule = '0 3 * * *', timeZone = 'Etc/UTC') => ({
+  schedules: new Map([['nightly', schedule]]),
+  timeZone,
+});
 const nightly = (input: Partial<JobStatusInput>) =>
   jobStatuses({
     names: ['nightly'],
+    wanted: asked(),
+    idle: false,
     cronJobs: [cronJobOf('nightly')],
     jobs: [],
     previous: [],
-    dryRun: false,
     now,
     ...input,
   })[0]!;
@@ -38,7 +43,8 @@ describe('the status of a job', () => {
   });
 
   it('has neither next run nor start of its schedule while suspended', () => {
-    const { nextRun, scheduledSince, schedule } = nightly({ cronJobs: [cronJobOf('nightly', { suspend: true })] });
+    const cronJobs = [cronJobOf('nightly', { suspend: true })];
+    const { nextRun, scheduledSince, schedule } = nightly({ cronJobs, idle: true });
     expect({ nextRun, scheduledSince, schedule }).toEqual({
       nextRun: undefined,
       scheduledSince: undefined,
@@ -47,26 +53,44 @@ describe('the status of a job', () => {
   });
 
   it('has a next run in dry run, but no start of its schedule: it need not succeed', () => {
-    const { nextRun, scheduledSince } = nightly({ dryRun: true });
+    const { nextRun, scheduledSince } = nightly({ idle: true });
     expect({ nextRun, scheduledSince }).toEqual({ nextRun: '2026-03-02T03:00:00Z', scheduledSince: undefined });
   });
 
-  it('without a CronJob has its name and what is remembered', () => {
-    expect(nightly({ cronJobs: [], ...stored({ lastSuccessTime: '2026-01-01T00:00:00Z' }) })).toEqual({
-      name: 'nightly',
-      active: 0,
-      lastSuccessTime: '2026-01-01T00:00:00Z',
-    });
+  const former = { schedule: '0 3 * * *', timeZone: 'Etc/UTC', scheduledSince: '2026-01-01T00:00:00Z' };
+
+  it('without a CronJob has the schedule that the spec asks for, and what is remembered', () => {
+    const remembered = { ...former, lastSuccessTime: '2026-01-01T00:00:00Z' };
+    expect(nightly({ cronJobs: [], ...stored(remembered) })).toEqual({ name: 'nightly', active: 0, ...remembered });
   });
 
   it.each([
-    ['keeps the start of a schedule that stays', {}, '2026-01-01T00:00:00Z'],
-    ['starts anew with another schedule', { schedule: '1 3 * * *' }, '2026-03-01T12:00:00Z'],
-    ['starts anew with another time zone', { timeZone: 'Europe/London' }, '2026-03-01T12:00:00Z'],
-  ])('%s', (_, changed, since) => {
-    const former = { schedule: '0 3 * * *', timeZone: 'Etc/UTC', scheduledSince: '2026-01-01T00:00:00Z' };
-    const { scheduledSince } = nightly({ ...stored(former), cronJobs: [cronJobOf('nightly', changed)] });
-    expect(scheduledSince).toBe(since);
+    ['the spec asks for another, and the CronJob cannot be changed', { schedule: '0 0 1 1 *' }],
+    ['another has changed the CronJob', { schedule: '0 4 * * *', timeZone: 'Asia/Tokyo' }],
+    ['a Stalled policy has suspended the CronJob', { suspend: true }],
+  ])('has the schedule of the spec, and keeps its start, where %s', (_, live) => {
+    const { nextRun: _next, ...status } = nightly({ cronJobs: [cronJobOf('nightly', live)], ...stored(former) });
+    expect(status).toMatchObject(former);
+  });
+
+  it('shows when the CronJob fires, also where that is not when the spec asks for', () => {
+    const cronJobs = [cronJobOf('nightly', { schedule: '0 4 * * *', timeZone: 'Asia/Tokyo' })];
+    expect(nightly({ cronJobs }).nextRun).toBe('2026-03-01T19:00:00Z');
+  });
+
+  it('has the schedule of its CronJob where the spec is not valid, but no start', () => {
+    const { schedule, scheduledSince } = nightly({ wanted: undefined, ...stored(former) });
+    expect({ schedule, scheduledSince }).toEqual({ schedule: '0 3 * * *', scheduledSince: undefined });
+  });
+
+  it.each([
+    ['keeps the start of a schedule that stays', {}, asked(), '2026-01-01T00:00:00Z'],
+    ['starts anew with another schedule', {}, asked('1 3 * * *'), '2026-03-01T12:00:00Z'],
+    ['starts anew with another time zone', {}, asked('0 3 * * *', 'Europe/London'), '2026-03-01T12:00:00Z'],
+    ['has no start in the future', { scheduledSince: '2027-01-01T00:00:00Z' }, asked(), '2026-03-01T12:00:00Z'],
+    ['has no start that is no time', { scheduledSince: 'long ago' }, asked(), '2026-03-01T12:00:00Z'],
+  ])('%s', (_, before, wanted, since) => {
+    expect(nightly({ ...stored({ ...former, ...before }), wanted }).scheduledSince).toBe(since);
   });
 });
 
@@ -104,6 +128,42 @@ describe('what is remembered of runs', () => {
       lastFailure: failure,
     });
     expect(rememberedAfter(result, {})).toEqual({ lastSuccessTime: undefined, lastFailure: undefined });
+  });
+});
+
+describe('the time of the last success', () => {
+  const success = (completionTime: string, kept: Partial<JobStatus> = {}, input: Partial<JobStatusInput> = {}) => {
+    const lastRun = runOf('nightly', { id: 'new', completionTime });
+    const { lastSuccessTime, lastSuccessId } = nightly({ ...stored({ ...kept, lastRun }), ...input });
+    return { lastSuccessTime, lastSuccessId };
+  };
+
+  it('is not in the future, where the clock of the run was', () => {
+    expect(success('2027-01-01T00:00:00Z')).toEqual({ lastSuccessTime: '2026-03-01T12:00:00Z', lastSuccessId: 'new' });
+  });
+
+  it('stays what it was found to be, now that this future comes nearer, and when it has come', () => {
+    const kept = { lastSuccessTime: '2026-03-01T12:00:00Z', lastSuccessId: 'new' };
+    for (const later of ['2026-03-02T12:00:00Z', '2027-02-01T00:00:00Z']) {
+      expect(success('2027-01-01T00:00:00Z', kept, { now: new Date(later) })).toEqual(kept);
+    }
+  });
+
+  it('is not before its Job was there, where the clock of the run was behind, nor after now', () => {
+    const jobs = (startTime: string) => [jobOfRun('new', { startTime })];
+    const behind = (startTime: string) => success('2020-01-01T00:00:00Z', {}, { jobs: jobs(startTime) });
+    expect(behind('2026-03-01T03:00:00Z').lastSuccessTime).toBe('2026-03-01T03:00:00Z');
+    expect(behind('2026-03-01T13:00:00Z').lastSuccessTime).toBe('2026-03-01T12:00:00Z');
+    const right = success('2026-03-01T03:05:00Z', {}, { jobs: jobs('2026-03-01T03:00:00Z') });
+    expect(right.lastSuccessTime).toBe('2026-03-01T03:05:00Z');
+  });
+
+  it('from before is now where it is in the future, and none where it is no time', () => {
+    const lastRun = runOf('nightly', { result: 'Skipped' });
+    const kept = (lastSuccessTime: string) => nightly(stored({ lastSuccessTime, lastRun })).lastSuccessTime;
+    expect(kept('2027-01-01T00:00:00Z')).toBe('2026-03-01T12:00:00Z');
+    expect(kept('yesterday')).toBeUndefined();
+    expect(kept('2026-01-01T00:00:00Z')).toBe('2026-01-01T00:00:00Z');
   });
 });
 

@@ -87,6 +87,12 @@ describe('alerts', () => {
     for (const chapter of ['Impact', 'Look', 'Repair']) expect(runbook).toContain(`## ${chapter}`);
   });
 
+  test('ask for every metric that says that a policy is not well', () => {
+    const asked = new Set(rules.flatMap(({ expr }) => metricsOf(expr)));
+    const needed = ['ready', 'stalled', 'overdue', 'last_run_failed'].map((name) => `${policyMetricPrefix}${name}`);
+    expect(needed.filter((name) => !asked.has(name))).toEqual([]);
+  });
+
   test('name in their summary only labels that their expression keeps', () => {
     for (const { expr, annotations } of rules) {
       const kept = expr.match(/by \(([^)]*)\)/)?.[1]?.split(', ') ?? [];
