@@ -292,6 +292,18 @@ describe('the API server', () => {
   });
 });
 
+it.each<[string, RegExp]>([
+  ['LOG_LEVEL', /controller\.extraEnv must not have LOG_LEVEL: LOG_LEVEL and what begins with RETENTION_ are set by/],
+  ['RETENTION_PORT', /controller\.extraEnv must not have RETENTION_PORT: /],
+  ['RETENTION_NAMESPACES', /controller\.extraEnv must not have RETENTION_NAMESPACES: /],
+  ['HTTPS_PROXY', /controller\.extraEnv must not have HTTPS_PROXY twice/],
+])('a variable %s that the controller would have twice is refused by lint and template alike', async (name, words) => {
+  const proxy = { name: 'HTTPS_PROXY', value: 'http://proxy:3128' };
+  const args = values({ 'controller.extraEnv': [proxy, { name, value: 'x' }] });
+  await expect(template(args)).rejects.toThrow(words);
+  await expect(helm(['lint', '--strict', chart, ...args])).rejects.toThrow(words);
+});
+
 describe('values.schema.json', () => {
   it.each<[Record<string, unknown>, RegExp]>([
     [{ replicaCount: 'two' }, /at '\/replicaCount': got string, want integer/],

@@ -26,6 +26,53 @@ app.kubernetes.io/component: controller
 {{- end -}}
 {{- end }}
 
+{{/* Fails with a sentence, in helm lint too: that only notes what `fail` says, but not a template that there is not. */}}
+{{- define "retention.fail" -}}
+{{- fail . -}}
+{{- include . . -}}
+{{- end }}
+
+{{/* What template and install would take, and a later upgrade or another release would suffer from. */}}
+{{- define "retention.checks" -}}
+{{- $names := dict }}
+{{- range .Values.controller.extraEnv }}
+  {{- if or (hasPrefix "RETENTION_" .name) (eq .name "LOG_LEVEL") }}
+    {{- include "retention.fail" (printf "controller.extraEnv must not have %s: LOG_LEVEL and what begins with RETENTION_ are set by the chart's other values, such as controller.logLevel" .name) }}
+  {{- end }}
+  {{- if hasKey $names .name }}
+    {{- include "retention.fail" (printf "controller.extraEnv must not have %s twice" .name) }}
+  {{- end }}
+  {{- $_ := set $names .name true }}
+{{- end }}
+{{- $own := dict "name" .Release.Name "namespace" .Release.Namespace }}
+{{- if not .Values.controller.namespaces }}
+  {{- range (lookup "rbac.authorization.k8s.io/v1" "Role" "" "").items }}
+    {{- if and (eq .metadata.name "retention-controller") (eq (get (.metadata.labels | default dict) "app.kubernetes.io/name") "retention-operator") }}
+      {{- include "retention.beside" (dict "own" $own "object" . "theirs" (printf "namespace %s (its Role retention-controller is there)" .metadata.namespace) "do" "list this one's namespaces in controller.namespaces") }}
+    {{- end }}
+  {{- end }}
+{{- else if or .Values.crds.enabled .Values.admissionPolicy.enabled }}
+  {{- /* Who may make nothing cluster-wide may not look there either, and a refused look would be an error. */}}
+  {{- with lookup "rbac.authorization.k8s.io/v1" "ClusterRole" "" "retention-controller" }}
+    {{- include "retention.beside" (dict "own" $own "object" . "theirs" "all namespaces (its ClusterRole retention-controller is there)" "do" "give it a list in controller.namespaces") }}
+  {{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Fails where an object belongs to another installation: two controllers on one namespace undo each other's work. */}}
+{{- define "retention.beside" -}}
+{{- $by := .object.metadata.annotations | default dict }}
+{{- $name := get $by "meta.helm.sh/release-name" }}
+{{- $namespace := get $by "meta.helm.sh/release-namespace" }}
+{{- if not (and (eq $name .own.name) (eq $namespace .own.namespace)) }}
+  {{- $from := "not installed by Helm" }}
+  {{- if $name }}
+    {{- $from = printf "release %s in namespace %s" $name $namespace }}
+  {{- end }}
+  {{- include "retention.fail" (printf "another controller, %s, looks after %s: two on one namespace undo each other's work. Uninstall it, or %s" $from .theirs .do) }}
+{{- end }}
+{{- end }}
+
 {{/* What the controller may do in the namespaces of policies: no Secrets, and neither `escalate` nor `bind`. */}}
 {{- define "retention.rules" -}}
 - apiGroups: [retention.agentdata.io]
