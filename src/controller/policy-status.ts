@@ -38,7 +38,8 @@ export function jobNames(policy: Policy | undefined, cronJobs: CronJob[]): strin
 export function policyStatus(outcome: Outcome): RetentionPolicyStatus {
   const { policy, generation, stored, cronJobs, jobs: liveJobs, now } = outcome;
   const { stalled, retrying, deleting, stopping, notStarted, lastHandledRunRequest } = outcome;
-  const idle = deleting || (policy?.spec.suspend ?? false) || (policy?.spec.dryRun ?? false);
+  const { suspend: suspended = false, dryRun = false } = policy?.spec ?? {};
+  const idle = deleting || suspended || dryRun;
   const wanted = policy && {
     schedules: new Map(plannedJobs(policy).map(({ name, schedule }) => [name, schedule])),
     timeZone: policy.spec.timeZone,
@@ -47,7 +48,6 @@ export function policyStatus(outcome: Outcome): RetentionPolicyStatus {
   const jobs = jobStatuses({ names, wanted, idle, cronJobs, jobs: liveJobs, previous: stored.jobs ?? [], now });
   const runs = mergeRuns(stored.runs ?? [], jobs, policy?.spec.history.runs ?? 50);
   const overdue = policy ? overdueJobs(jobs, policy.spec.limits.maxDuration, now) : [];
-  const suspended = policy?.spec.suspend ?? false;
   const findings = {
     generation,
     stalled,
