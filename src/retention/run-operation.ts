@@ -84,11 +84,12 @@ export async function runOperation(
         options.log.warn({ error: explainSqlError(cause) }, 'cannot make sure that commits are on disk');
       });
   }
-  const { failures } = progress;
-  if (failures.count > 0 && rowsOf(progress.changes) === 0 && !progress.stopped)
-    error ??= `none of the rows due could be changed; the first, ${operation.primaryKey} ${failures.first}`;
+  const failed = failedNote(operation, progress.failures);
+  // What could be done for no row at all is a failure of the operation, and said once.
+  const allFailed = error === undefined && failed !== undefined && rowsOf(progress.changes) === 0 && !progress.stopped;
+  if (allFailed) error = failed;
   const holders = progress.skipped > 0 && !stop.aborted ? await holdersOf(walk, options.log) : undefined;
-  const message = noteOf(operation, progress, holders, kept, budget);
+  const message = noteOf(operation, progress, allFailed ? undefined : failed, holders, kept, budget);
   const result: OperationResult = {
     name: operation.name,
     cutoff: operation.cutoff,
@@ -153,9 +154,15 @@ async function holdersOf({ session, settings, operation }: Walk, log: RunOptions
 
 const emptied = (like: Changes): Changes => Object.fromEntries(Object.keys(like).map((action) => [action, 0]));
 
+function failedNote({ primaryKey }: Operation, { count, first }: Failures): string | undefined {
+  if (count === 0) return undefined;
+  return `${count} rows could not be changed and are left as they are; the first, ${primaryKey} ${first}`;
+}
+
 function noteOf(
-  { name, primaryKey }: Operation,
-  { changes, skipped, failures, stopped, onDisk }: WalkProgress,
+  { name }: Operation,
+  { changes, skipped, stopped, onDisk }: WalkProgress,
+  failed: string | undefined,
   holders: string | undefined,
   kept: readonly Kept[],
   budget: Budget,
@@ -167,11 +174,7 @@ function noteOf(
       : []),
     ...(skipped > 0 ? [`${skipped} rows were locked by others and are left for the next run`] : []),
     ...(holders === undefined ? [] : [holders]),
-    ...(failures.count > 0
-      ? [
-          `${failures.count} rows could not be changed and are left as they are; the first, ${primaryKey} ${failures.first}`,
-        ]
-      : []),
+    ...(failed === undefined ? [] : [failed]),
     ...keptNotes(kept),
     ...(stopped ? ['not finished'] : []),
     ...(onDisk ? [] : ['what was changed may not be on disk yet']),

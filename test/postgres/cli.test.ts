@@ -581,7 +581,7 @@ describe('a failure', () => {
     expect(stdout).toMatch(/^Partial: /m);
     expect(stdout).not.toContain('no changes today');
     expect(stderr.match(/no changes today/g)).toHaveLength(1);
-    expect(stderr).toMatch(/^error: connections: 1 rows could not be changed .* no changes today/m);
+    expect(stderr).toMatch(/^error: connections failed: 1 rows could not be changed .* no changes today/m);
   });
 
   test('for bad input is a result in JSON and YAML too', async () => {
