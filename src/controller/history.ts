@@ -44,22 +44,24 @@ function scheduled(
   previous: JobStatus,
   { wanted, idle, now }: JobStatusInput,
 ): Partial<JobStatus> {
-  const live = cronJob?.spec;
-  const asked = wanted?.schedules.get(previous.name);
-  const schedule = asked ?? live?.schedule;
-  if (schedule === undefined) return {};
-  const timeZone = (asked === undefined ? live?.timeZone : wanted?.timeZone) ?? 'Etc/UTC';
-  const next = live && !live.suspend ? nextRun(live.schedule, live.timeZone ?? 'Etc/UTC', now) : undefined;
-  const unchanged = previous.schedule === schedule && previous.timeZone === timeZone;
+  const live = cronJob?.spec && timesOf(cronJob.spec);
+  const schedule = wanted?.schedules.get(previous.name);
+  const asked = wanted && schedule !== undefined ? { schedule, timeZone: wanted.timeZone } : undefined;
+  // By one that never fires, or is refused, nothing would ever be overdue: the former one still counts.
+  const counted = asked && (!live || nextRun(asked.schedule, asked.timeZone, now)) ? asked : live;
+  if (!counted) return {};
+  const next = live && !cronJob?.spec?.suspend ? nextRun(live.schedule, live.timeZone, now) : undefined;
+  const unchanged = previous.schedule === counted.schedule && previous.timeZone === counted.timeZone;
   const since = (unchanged && notLater(previous.scheduledSince, now)) || timestamp(now);
   return {
     cronJob: cronJob?.metadata.name,
-    schedule,
-    timeZone,
-    scheduledSince: idle || asked === undefined ? undefined : since,
+    ...counted,
+    scheduledSince: idle || !asked ? undefined : since,
     nextRun: next && timestamp(next),
   };
 }
+
+const timesOf = ({ schedule, timeZone = 'Etc/UTC' }: NonNullable<CronJob['spec']>) => ({ schedule, timeZone });
 
 /** What the newest run says about success: one that was skipped, or only counted, says nothing. */
 function remembered(

@@ -184,7 +184,14 @@ it('a policy whose jobs are refused shows those that are there, suspended; a job
   const status = await policies.settled('smartem', 'Stalled', 'True');
   expect(conditionOf(status, 'Stalled')).toMatchObject({ reason: 'InvalidSchedule', observedGeneration: 2 });
   expect(status.jobs).toEqual([
-    { name: 'a', cronJob: 'smartem-a', schedule: '0 0 1 1 *', timeZone: 'Etc/UTC', active: 0 },
+    {
+      name: 'a',
+      cronJob: 'smartem-a',
+      schedule: '0 0 1 1 *',
+      timeZone: 'Etc/UTC',
+      scheduledSince: expect.any(String),
+      active: 0,
+    },
   ]);
   expect(await cronJobNames()).toEqual(['smartem-a']);
   expect((await cronJobNamed('smartem-a')).spec!.suspend).toBe(true);

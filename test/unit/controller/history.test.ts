@@ -73,6 +73,15 @@ describe('the status of a job', () => {
     expect(status).toMatchObject(former);
   });
 
+  it.each([
+    ['cannot be read', asked('at dawn')],
+    ['never fires', asked('0 0 30 2 *')],
+    ['has a time zone that there is not', asked('0 3 * * *', 'Mars/Olympus')],
+  ])('has the schedule of its CronJob, and keeps its start, where the one of the spec %s', (_, wanted) => {
+    const cronJobs = [cronJobOf('nightly', { suspend: true })];
+    expect(nightly({ cronJobs, wanted, ...stored(former) })).toMatchObject(former);
+  });
+
   it('shows when the CronJob fires, also where that is not when the spec asks for', () => {
     const cronJobs = [cronJobOf('nightly', { schedule: '0 4 * * *', timeZone: 'Asia/Tokyo' })];
     expect(nightly({ cronJobs }).nextRun).toBe('2026-03-01T19:00:00Z');
