@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
+import { serverStart } from './flush.ts';
 import { pinnedPath } from './session.ts';
 import { beginWatched, defaultSilence, type Silence } from './silence.ts';
 
@@ -10,8 +11,11 @@ const tryAgainAfterMs = 250;
 /** The lock of one run at a time per database and schema. `lost` is aborted when its connection is gone. */
 export interface RunLock {
   lost: AbortSignal;
-  /** Throws where the lock is lost, after asking: a network or a server that dies in silence tells nothing by itself. */
-  confirm(): Promise<void>;
+  /**
+   * Throws where the lock is lost, after asking: a network or a server that dies in silence tells nothing by itself. Throws too
+   * where it is not held on `server`, given by when that has started.
+   */
+  confirm(server?: string): Promise<void>;
   release(): Promise<void>;
 }
 
@@ -42,10 +46,14 @@ export async function acquireRunLock(
   };
   // One after the other, each asked after it was wanted: an older answer says nothing of what happened since.
   let turn: Promise<unknown> = Promise.resolve();
-  const confirm = async () => {
-    turn = turn.then(() => answered(client.query('select'))).catch(lose);
-    await turn;
-    if (lost.signal.aborted) throw new Error(String(lost.signal.reason));
+  const confirm = async (server?: string) => {
+    const asked = turn.then(() => answered(client.query<{ server: string }>(`select ${serverStart} as server`)));
+    turn = asked.catch(lose);
+    const own = await asked.then(({ rows }) => rows[0]!.server).catch(() => undefined);
+    if (own === undefined || lost.signal.aborted) throw new Error(String(lost.signal.reason));
+    if (server !== undefined && server !== own) {
+      throw new Error('the connections of the run lead to different servers, or to one that has restarted');
+    }
   };
   let heartbeat: NodeJS.Timeout | undefined;
   const release = async () => {

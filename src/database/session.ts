@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
+import { Flush } from './flush.ts';
 import {
   beginWatched,
   defaultSilence,
@@ -42,8 +43,11 @@ interface Log {
  * (`set local`), which is what survives pgbouncer in transaction mode.
  */
 export class Session {
-  /** Awaited before a lost connection is replaced; throws where the work must not go on. */
-  beforeReconnecting: (() => Promise<void>) | undefined;
+  /**
+   * Awaited before a lost connection is replaced, and after a flush with the server that it was on; throws where the work must
+   * not go on, or that server is not the one that all of it was on.
+   */
+  confirmLock: ((server?: string) => Promise<void>) | undefined;
   #connect: Connect;
   #log: Log | undefined;
   #retryPausesMs: readonly number[];
@@ -104,6 +108,8 @@ export class Session {
       this.#backend = await configure(client, settings);
       const result = await work(client);
       if (settings.readOnlySnapshot) await client.query('commit');
+      // Of a commit that waits it has to be known that it has waited.
+      else if (settings.waitForDisk) await client.query('commit');
       else await this.#commit(client, settings.stop);
       return result;
     } catch (error) {
@@ -179,12 +185,19 @@ export class Session {
     return false;
   }
 
-  /** Returns when everything that was committed before is on disk, and with the synchronous standbys. */
+  /**
+   * Returns when everything that was committed before is on disk, and with the synchronous standbys; throws where that is not
+   * sure. `confirmLock` tells that the server has not crashed since: the lock is older than all commits.
+   */
   async flush(settings: TransactionSettings): Promise<void> {
-    await this.transaction({ ...settings, waitForDisk: true }, (client) =>
-      // A commit waits for the disk only if it wrote to the log itself.
-      client.query(`select pg_catalog.pg_logical_emit_message(true, 'retention', '')`),
-    );
+    const flushed = new Flush(this.#log);
+    try {
+      await this.transaction({ ...settings, waitForDisk: true }, (client) => flushed.write(client));
+    } finally {
+      flushed.end();
+    }
+    flushed.check();
+    await this.confirmLock?.(flushed.server);
   }
 
   /** Cancels the statement that is running in a transaction, if any, over a connection of its own. */
@@ -205,7 +218,7 @@ export class Session {
 
   async #open(): Promise<pg.Client> {
     if (this.#client !== undefined) return this.#client;
-    if (this.#wasConnected) await this.beforeReconnecting?.();
+    if (this.#wasConnected) await this.confirmLock?.();
     const abandon = new AbortController();
     const client = await this.#connect(abandon.signal);
     this.#abandon = abandon;

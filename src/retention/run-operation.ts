@@ -22,7 +22,7 @@ export const secondsBetween = (started: Date, ended: Date): number =>
 
 /**
  * Does one operation of a run, and says how it went; whatever fails is part of what it says. `exceeded` is a sentence where
- * more became due than its budget.
+ * more became due than its budget, `unsure` one where what it changed may be lost when the server crashes.
  */
 export async function runOperation(
   { operation, changes: expected, kept, error: obstacle }: PlannedOperation,
@@ -31,7 +31,7 @@ export async function runOperation(
   stop: AbortSignal,
   brake: ReplicationBrake | undefined,
   budgets: Budgets,
-): Promise<{ result: OperationResult; exceeded: string | undefined }> {
+): Promise<{ result: OperationResult; exceeded: string | undefined; unsure: string | undefined }> {
   const started = options.now();
   const budget = budgets.for(operation, expected);
   const progress: WalkProgress = {
@@ -40,7 +40,6 @@ export async function runOperation(
     skipped: 0,
     failures: new Failures(),
     stopped: false,
-    onDisk: true,
   };
   const due = rowsOf(expected);
   const walk: Walk = {
@@ -68,6 +67,7 @@ export async function runOperation(
     },
   };
   let error = obstacle;
+  let unsure: string | undefined;
   if (error === undefined && due > 0) {
     try {
       await walk.betweenBatches();
@@ -80,7 +80,7 @@ export async function runOperation(
     // Batches are committed without waiting for the disk.
     if (progress.batches > 0)
       await session.flush(walk.settings).catch((cause) => {
-        progress.onDisk = false;
+        unsure = `what was changed may not be on disk yet: ${explainSqlError(cause)}`;
         options.log.warn({ error: explainSqlError(cause) }, 'cannot make sure that commits are on disk');
       });
   }
@@ -89,7 +89,7 @@ export async function runOperation(
   const allFailed = error === undefined && failed !== undefined && rowsOf(progress.changes) === 0 && !progress.stopped;
   if (allFailed) error = failed;
   const holders = progress.skipped > 0 && !stop.aborted ? await holdersOf(walk, options.log) : undefined;
-  const message = noteOf(operation, progress, allFailed ? undefined : failed, holders, kept, budget);
+  const message = noteOf(operation, progress, allFailed ? undefined : failed, holders, kept, budget, unsure);
   const result: OperationResult = {
     name: operation.name,
     cutoff: operation.cutoff,
@@ -107,7 +107,7 @@ export async function runOperation(
   else if (message !== undefined) options.log.warn(result, 'operation done');
   else options.log.info(result, 'operation done');
   budgets.took(expected, progress.changes);
-  return { result, exceeded: budget.note };
+  return { result, exceeded: budget.note, unsure };
 }
 
 /** So many keys are found by one statement and kept in memory; more are paged. */
@@ -161,11 +161,12 @@ function failedNote({ primaryKey }: Operation, { count, first }: Failures): stri
 
 function noteOf(
   { name }: Operation,
-  { changes, skipped, stopped, onDisk }: WalkProgress,
+  { changes, skipped, stopped }: WalkProgress,
   failed: string | undefined,
   holders: string | undefined,
   kept: readonly Kept[],
   budget: Budget,
+  unsure: string | undefined,
 ): string | undefined {
   const notes = [
     ...(budget.note === undefined ? [] : [budget.note]),
@@ -177,7 +178,7 @@ function noteOf(
     ...(failed === undefined ? [] : [failed]),
     ...keptNotes(kept),
     ...(stopped ? ['not finished'] : []),
-    ...(onDisk ? [] : ['what was changed may not be on disk yet']),
+    ...(unsure === undefined ? [] : [unsure]),
   ];
   return notes.length === 0 ? undefined : notes.join('; ');
 }

@@ -108,7 +108,7 @@ async function underRunLock(options: RunOptions, session: Session, stop: Stop): 
   }
   lock.lost.addEventListener('abort', () => stop.for(String(lock.lost.reason)));
   // As long as the lock's own transaction is open, the server has not crashed either: no commit has been lost unseen.
-  session.beforeReconnecting = lock.confirm;
+  session.confirmLock = lock.confirm;
   try {
     const plan = await planRun(options, session, stop.signal);
     if (plan.violations.length > 0) return blocked(plan);
@@ -129,14 +129,23 @@ function blocked({ violations, notes }: Plan): Outcome {
 async function execute(plan: Plan, options: RunOptions, session: Session, stop: Stop): Promise<Outcome> {
   const operations: OperationResult[] = [];
   const overBudget: string[] = [];
+  const notOnDisk: string[] = [];
   const settings = readingSettings(options);
   const limit = options.limits.maxReplicationLag;
   const brake = limit === undefined ? undefined : replicationBrake(session, settings, limit, options.log);
   for (const planned of plan.operations) {
     if (stop.signal.aborted) break;
-    const { result, exceeded } = await runOperation(planned, options, session, stop.signal, brake, plan.budgets);
+    const { result, exceeded, unsure } = await runOperation(
+      planned,
+      options,
+      session,
+      stop.signal,
+      brake,
+      plan.budgets,
+    );
     operations.push(result);
     if (exceeded !== undefined) overBudget.push(`${result.name}: ${exceeded}`);
+    if (unsure !== undefined) notOnDisk.push(`${result.name}: ${unsure}`);
   }
   const stopped = stop.signal.aborted;
   const changed = operations.map((each, index) => ({
@@ -146,12 +155,15 @@ async function execute(plan: Plan, options: RunOptions, session: Session, stop: 
   const { notes: vacuumNotes, deadRows } = await vacuumAfter(changed, options, session, settings, stop);
   const held = brake?.heldBackBy === undefined ? '' : `, it waited since ${brake.heldBackBy}`;
   return {
-    result: stopped ? 'Partial' : resultOf(operations, overBudget.length > 0 ? 'Partial' : 'Succeeded'),
+    result: stopped
+      ? 'Partial'
+      : resultOf(operations, overBudget.length + notOnDisk.length > 0 ? 'Partial' : 'Succeeded'),
     operations: operations.map((each, index) => withDeadRows(each, deadRows.get(changed[index]!.table))),
     notes: [
       ...(stopped ? [`${stop.note}${held}`] : []),
       ...failures(operations),
       ...overBudget,
+      ...notOnDisk,
       ...auditTrailNotes(plan),
       ...plan.notes,
       ...vacuumNotes,

@@ -29,8 +29,6 @@ export interface WalkProgress {
   /** Rows that could not be changed, each for a reason of its own. */
   failures: Failures;
   stopped: boolean;
-  /** False where the last commits may still be in the server's memory only. */
-  onDisk: boolean;
 }
 
 /** Notes that a walk ends early, with rows that it has passed over and not tried again. */

@@ -235,8 +235,8 @@ export const mutants: Mutant[] = [
   },
   {
     name: 'what makes the flush wait: its transaction writes nothing',
-    file: 'src/database/session.ts',
-    find: `select pg_catalog.pg_logical_emit_message(true, 'retention', '')`,
+    file: 'src/database/flush.ts',
+    find: `select pg_catalog.pg_logical_emit_message(true, 'retention', ''),`,
     replace: 'select',
     ...serverCrashes,
   },
@@ -250,7 +250,7 @@ export const mutants: Mutant[] = [
   {
     name: 'a run that reconnects does not ask for its lock',
     file: 'src/retention/run.ts',
-    find: 'session.beforeReconnecting = lock.confirm;',
+    find: 'session.confirmLock = lock.confirm;',
     replace: '',
     tests: reconnecting,
   },

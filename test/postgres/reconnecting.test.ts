@@ -124,8 +124,13 @@ test('where it cannot be made sure that the commits of an operation are on disk,
   await addInstructions(database.pool, 5);
   const result = await proxiedRun(({ sql, cut }) => /pg_logical_emit_message/.test(sql) && cut());
   expect(result).toMatchObject({
-    result: 'Succeeded',
-    operations: [{}, { deleted: 5, message: 'what was changed may not be on disk yet' }, { archived: 1 }, {}],
+    result: 'Partial',
+    operations: [
+      {},
+      { deleted: 5, message: expect.stringMatching(/^what was changed may not be on disk yet: /) },
+      { archived: 1 },
+      {},
+    ],
   });
 });
 
