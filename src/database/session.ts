@@ -1,15 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
 import { Flush } from './flush.ts';
-import {
-  beginWatched,
-  defaultSilence,
-  endTransaction,
-  isAtWork,
-  type OpenTransaction,
-  type Silence,
-  watchForSilence,
-} from './silence.ts';
+import { beginWatched, defaultSilence, type OpenTransaction, type Silence, watchTransaction } from './silence.ts';
 import { isConflict, isLostConnection } from './transient-error.ts';
 
 /** Settings of one transaction; times in milliseconds, 0 for none. */
@@ -121,34 +113,13 @@ export class Session {
     }
   }
 
-  /**
-   * Gives a connection up where the server is not at work on what is awaited from it, and ends the server's part of its
-   * transaction. Until that is known, only what takes no time is awaited. Returns what ends the watch.
-   */
+  /** Watches a connection from which something is awaited; until a transaction is known, only what takes no time. */
   #watch(client: pg.Client, transaction: () => OpenTransaction | undefined): () => void {
     const abandon = this.#abandon;
-    const ask = async <T>(signal: AbortSignal, question: (other: pg.Client, about: OpenTransaction) => Promise<T>) => {
-      const about = transaction();
-      if (about === undefined) return undefined;
-      const other = await this.#connect(signal);
-      return question(other, about).finally(() => other.end());
-    };
-    const inTime = () => AbortSignal.timeout(this.#silence.answerWithinMs);
-    return watchForSilence(
-      client,
-      this.#silence.askAfterMs,
-      async () => {
-        const signal = inTime();
-        // A server that answers may be at work, whatever it answers.
-        return (await ask(signal, isAtWork).catch((error) => !signal.aborted && !isLostConnection(error))) ?? false;
-      },
-      () => {
-        this.#log?.warn({}, 'nothing comes from the server, which is at work on nothing: the connection is given up');
-        void ask(inTime(), endTransaction)
-          .catch(() => {})
-          .finally(() => abandon.abort());
-      },
-    );
+    return watchTransaction(client, this.#connect, this.#silence, transaction, () => {
+      this.#log?.warn({}, 'nothing comes from the server, which is at work on nothing: the connection is given up');
+      abandon.abort();
+    });
   }
 
   /** Commits. If the connection is lost before the answer, returns only if the transaction was committed all the same. */

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import type pg from 'pg';
+import { isLostConnection } from './transient-error.ts';
 
 /** How long a silence is taken for work, in milliseconds. */
 export interface Silence {
@@ -45,19 +46,23 @@ export async function beginWatched(client: pg.Client, begin: string, { idleMs }:
 
 /**
  * Asks over another connection whether the server is at work on a transaction's statement. Where it is not, a statement or
- * its answer was lost on the way.
+ * its answer was lost on the way. Where it does not show (another role's session, track_activities is off), it may be.
  */
-export async function isAtWork(other: pg.Client, { pid, began }: OpenTransaction): Promise<boolean> {
+async function isAtWork(other: pg.Client, { pid, began }: OpenTransaction): Promise<boolean> {
   const { rows } = await other.query(
     `select from pg_catalog.pg_stat_activity
-      where ${isTransaction} and state operator(pg_catalog.=) 'active' and (wait_event operator(pg_catalog.=) 'ClientWrite') is not true`,
+      where pid operator(pg_catalog.=) $1
+        and (coalesce(state, 'disabled') operator(pg_catalog.=) 'disabled'
+             or ${isTransaction}
+                and state operator(pg_catalog.=) 'active'
+                and (wait_event operator(pg_catalog.=) 'ClientWrite') is not true)`,
     [pid, began],
   );
   return rows.length > 0;
 }
 
 /** Ends the server's part of a transaction whose client's part has been given up, and with it its locks on rows. */
-export async function endTransaction(other: pg.Client, { pid, began }: OpenTransaction): Promise<void> {
+async function endTransaction(other: pg.Client, { pid, began }: OpenTransaction): Promise<void> {
   await other.query(
     `select pg_catalog.pg_terminate_backend(pid) from pg_catalog.pg_stat_activity where ${isTransaction}`,
     [pid, began],
@@ -68,10 +73,40 @@ const isTransaction = `pid operator(pg_catalog.=) $1
   and extract(epoch from xact_start) operator(pg_catalog.=) $2::pg_catalog.numeric`;
 
 /**
- * Watches a connection from which something is awaited. When nothing has come for a while, `isAtWork` is asked; after two
- * answers of no `giveUp` is called, unless something came meanwhile. Returns what ends the watch.
+ * Watches a connection from which something is awaited. Where nothing comes, and the server, asked twice, is at work on nothing or
+ * does not answer, it ends the server's part of the transaction and calls `giveUp`. With no transaction all that is awaited takes no
+ * time, and nothing is asked. Returns what ends the watch.
  */
-export function watchForSilence(
+export function watchTransaction(
+  client: pg.Client,
+  connect: (abandon: AbortSignal) => Promise<pg.Client>,
+  { askAfterMs, answerWithinMs }: Silence,
+  transaction: () => OpenTransaction | undefined,
+  giveUp: () => void,
+): () => void {
+  const ask = async <T>(question: (other: pg.Client, about: OpenTransaction) => Promise<T>, signal: AbortSignal) => {
+    const about = transaction();
+    if (about === undefined) return undefined;
+    const other = await connect(signal);
+    return question(other, about).finally(() => other.end());
+  };
+  const mayBeAtWork = async () => {
+    const signal = AbortSignal.timeout(answerWithinMs);
+    // A server that answers may be at work, whatever it answers.
+    return (await ask(isAtWork, signal).catch((error) => !signal.aborted && !isLostConnection(error))) ?? false;
+  };
+  return watchForSilence(client, askAfterMs, mayBeAtWork, () => {
+    void ask(endTransaction, AbortSignal.timeout(answerWithinMs))
+      .catch(() => {})
+      .finally(giveUp);
+  });
+}
+
+/**
+ * Looks whether something comes. When nothing has for a while, `isAtWork` is asked; after two answers of no `giveUp` is called,
+ * unless something came meanwhile.
+ */
+function watchForSilence(
   client: pg.Client,
   everyMs: number,
   isAtWork: () => Promise<boolean>,

@@ -179,10 +179,15 @@ describe.each(ways)('%s', (way, url) => {
   });
 });
 
-test('a statement that takes its time is not taken for a lost one', async () => {
+test.each([
+  ['', ''],
+  [', even where its session does not show', '-c track_activities=off'],
+])('a statement that takes its time is not taken for a lost one%s', async (_, options) => {
   await addInstructions(database.pool, 5);
   const { log, lines } = recordingLog();
-  const slow = intercepting(database.url, (sql) =>
+  const url = new URL(database.url);
+  if (options !== '') url.searchParams.set('options', options);
+  const slow = intercepting(url.href, (sql) =>
     deleteInstructions.test(sql)
       ? `with slow as (select pg_catalog.pg_sleep(4)) ${sql} and exists (select from slow)`
       : sql,
