@@ -5,10 +5,10 @@ import type { CleanupOperation } from '../api/spec.ts';
 import { pinnedPath } from '../database/session.ts';
 import { countQuery } from './count.ts';
 import { explain, type PlanNode } from './explain.ts';
-import { payloadNotArchived } from './instructions.ts';
+import { payloadArchived, payloadNotArchived } from './instructions.ts';
 import type { Changes, Operation } from './operation.ts';
 import type { RunOptions } from './options.ts';
-import { hasContent } from './sessions.ts';
+import { hasContent, parametersArchived } from './sessions.ts';
 import { type Tables, tableNames } from './tables.ts';
 
 /**
@@ -54,9 +54,9 @@ const candidates: readonly Candidate[] = [
     operation: 'instructions',
     action: 'archived',
     table: tableNames.instruction,
-    name: 'retention_instruction_not_archived',
+    name: 'retention_instruction_to_archive',
     definition: `(created_at, id) include (instruction_id, status) where ${payloadNotArchived('')}`,
-    statistics: { name: 'retention_instruction_archived', expression: `payload operator(pg_catalog.->) 'archived'` },
+    statistics: { name: 'retention_instruction_note', expression: payloadArchived('') },
     rows: 'instructions to archive',
     effect: costOfArchiving,
   },
@@ -64,12 +64,9 @@ const candidates: readonly Candidate[] = [
     operation: 'sessions',
     action: 'archived',
     table: tableNames.session,
-    name: 'retention_session_not_archived',
+    name: 'retention_session_to_archive',
     definition: `(ended_at, id) include (status) where ${hasContent('')}`,
-    statistics: {
-      name: 'retention_session_archived',
-      expression: `experimental_parameters operator(pg_catalog.->) 'archived'`,
-    },
+    statistics: { name: 'retention_session_note', expression: parametersArchived('') },
     rows: 'sessions to archive',
     effect: costOfArchiving,
   },

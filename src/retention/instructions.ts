@@ -1,8 +1,12 @@
+import { isArchiveNote } from './archive-note.ts';
 import type { Operation, Scope, Step } from './operation.ts';
+
+/** SQL condition: an instruction's payload is the note that it is archived. */
+export const payloadArchived = (of: 't.' | ''): string => `(${isArchiveNote(`${of}payload`)})`;
 
 /** SQL condition: an instruction is not archived yet. `of` names the table, or nothing where an index is made. */
 export function payloadNotArchived(of: 't.' | ''): string {
-  return `((${of}payload operator(pg_catalog.->) 'archived') operator(pg_catalog.=) 'true'::pg_catalog.jsonb) is not true`;
+  return `${payloadArchived(of)} is not true`;
 }
 
 /** Where instructions refer to each other a delete frees others: they are archived first, as they were counted. */

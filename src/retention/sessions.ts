@@ -1,4 +1,9 @@
+import { isArchiveNote } from './archive-note.ts';
 import type { Operation, Scope } from './operation.ts';
+
+/** SQL condition: a session's parameters are the note that they are archived. */
+export const parametersArchived = (of: 't.' | ''): string =>
+  `(${isArchiveNote(`${of}experimental_parameters`, ['parameter_count'])})`;
 
 /** SQL condition: a session has parameters that are not archived yet. `of` names the table, or nothing where an index is made. */
 export function hasContent(of: 't.' | ''): string {
@@ -6,7 +11,7 @@ export function hasContent(of: 't.' | ''): string {
   return [
     `${parameters} is not null`,
     `${parameters} operator(pg_catalog.<>) all (array['null', '{}', '[]']::pg_catalog.jsonb[])`,
-    `((${parameters} operator(pg_catalog.->) 'archived') operator(pg_catalog.=) 'true'::pg_catalog.jsonb) is not true`,
+    `${parametersArchived(of)} is not true`,
   ].join(' and ');
 }
 

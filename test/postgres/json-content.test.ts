@@ -17,9 +17,10 @@ const untouched: Json[] = [
   'null',
   '{}',
   '[]',
-  '{"archived": true}',
   '{"archived": true, "archived_at": "2020-01-01T00:00:00.000001Z", "parameter_count": 3}',
 ];
+/** What an application may have of its own: each is like a note, and none. */
+const time = '"archived_at": "2020-01-01T00:00:00.000001Z"';
 const counted: [parameters: string, count: number][] = [
   ['{"dose": 1}', 1],
   ['{"dose": 1, "grid": {"x": 1, "y": 2}, "none": null}', 3],
@@ -38,6 +39,15 @@ const counted: [parameters: string, count: number][] = [
   ['{"archived": "true", "b": 1}', 2],
   ['{"archived": 1}', 1],
   ['{"nested": {"archived": true}}', 1],
+  ['{"archived": true}', 1],
+  [`{"archived": true, ${time}}`, 2],
+  [`{"archived": 1, ${time}, "parameter_count": 3}`, 3],
+  [`{"archived": true, ${time}, "parameter_count": "3"}`, 3],
+  ['{"archived": true, "archived_at": "soon", "parameter_count": 3}', 3],
+  ['{"archived": true, "archived_at": null, "parameter_count": 3}', 3],
+  [`{"dose": 1, "archived": true, ${time}, "parameter_count": 3}`, 4],
+  ['"archived_at"', 1],
+  ['["archived_at"]', 1],
 ];
 
 const metadataKept: [metadata: Json, kept: object][] = [
@@ -69,6 +79,13 @@ const payloadSizes: [payload: Json, size: number][] = [
   ['{"archived":false}', 19],
   ['{"archived": null}', 18],
   ['{"archived": "true"}', 20],
+  ['{"archived": true}', 18],
+  [`{"archived": false, ${time}}`, 65],
+  [`{"stage": 1, "archived": true, ${time}}`, 76],
+  ['{"archived": true, "archived_at": 20200101}', 43],
+  ['{"archived": true, "archived_at": "later"}', 42],
+  ['"archived_at"', 13],
+  ['["archived_at"]', 15],
   [`{"recipe": "${'x'.repeat(20_000)}"}`, 20_014],
 ];
 

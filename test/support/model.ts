@@ -51,9 +51,10 @@ function isObject(value: unknown): value is Record<string, unknown> {
 /** SQL NULL and JSON null are both null. */
 const parsed = (text: JsonText): unknown => (text === null ? null : JSON.parse(text));
 
-function isArchived(text: JsonText): boolean {
+/** Whether it is a run's own note, by its keys; the application writes none of these. */
+function isArchived(text: JsonText, ...others: string[]): boolean {
   const value = parsed(text);
-  return isObject(value) && value.archived === true;
+  return isObject(value) && Object.keys(value).sort().join() === ['archived', 'archived_at', ...others].join();
 }
 
 /**
@@ -138,7 +139,7 @@ export class Model {
       if (row.endedAt >= this.#daysAgo(this.policy.completedSessionRetentionDays)) continue;
       const value = parsed(row.parameters);
       const count = typeof value === 'object' && value !== null ? Object.keys(value).length : 1;
-      if (value === null || count === 0 || isArchived(row.parameters)) continue;
+      if (value === null || count === 0 || isArchived(row.parameters, 'parameter_count')) continue;
       row.parameters = JSON.stringify({ archived: true, archived_at: timeText(this.now), parameter_count: count });
       archived += 1;
     }

@@ -39,7 +39,13 @@ function microseconds(text: string): bigint {
 const json = (cell: Cell): unknown => (typeof cell === 'string' ? JSON.parse(cell) : undefined);
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
-const isArchived = (value: unknown) => isObject(value) && value.archived === true;
+const isNote = (value: unknown, keys: readonly string[]) =>
+  isObject(value) &&
+  value.archived === true &&
+  typeof value.archived_at === 'string' &&
+  Object.keys(value).sort().join() === keys.join();
+const isArchived = (payload: unknown) => isNote(payload, ['archived', 'archived_at']);
+const isArchivedSession = (parameters: unknown) => isNote(parameters, ['archived', 'archived_at', 'parameter_count']);
 const isEmpty = (value: unknown) =>
   value === undefined || value === null || ['{}', '[]'].includes(JSON.stringify(value));
 
@@ -83,7 +89,8 @@ export function expectedAfter(
     sessions() {
       for (const [id, row] of after.agentsession) {
         const parameters = json(row.experimental_parameters!);
-        if (!has(retention.statuses.sessions, row.status) || isEmpty(parameters) || isArchived(parameters)) continue;
+        if (!has(retention.statuses.sessions, row.status) || isEmpty(parameters) || isArchivedSession(parameters))
+          continue;
         if (!olderThan(row.ended_at, hours(retention.completedSessionRetentionDays * 24))) continue;
         const parameter_count = isObject(parameters) || Array.isArray(parameters) ? Object.keys(parameters).length : 1;
         const archived = { archived: true, archived_at: instant, parameter_count };

@@ -8,11 +8,12 @@ import type { ClientBase } from 'pg';
 export async function fillWithKept(client: ClientBase, rows: number): Promise<void> {
   const age = `now() - interval '100 days' + interval '50 days' * n / $1::int`;
   const archived = `jsonb_build_object('archived', true, 'archived_at', '2026-09-01T00:00:00.000000Z')`;
+  const archivedSession = `${archived} || '{"parameter_count": 1}'`;
   const statuses = `(array['completed', 'failed', 'expired'])[1 + n % 3]`;
   await client.query(
     `insert into agentsession (session_id, agent_id, description, status, created_at, ended_at, experimental_parameters)
      select 's' || n, 'a', repeat('x', 1500), 'completed', ${age}, ${age},
-            case when n > $1 then '{"dose": 1}' else ${archived} end
+            case when n > $1 then '{"dose": 1}' else ${archivedSession} end
        from generate_series(1, $1::int + 10) n`,
     [rows],
   );
