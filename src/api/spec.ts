@@ -1,9 +1,10 @@
 import { z } from 'zod';
 import { byteQuantity } from './byte-quantity.ts';
+import { cron } from './cron.ts';
 import { duration } from './duration.ts';
 import { presetNames } from './presets.ts';
 import { runnerSchema } from './runner-spec.ts';
-import { timeZoneName } from './time-zone.ts';
+import { scheduleTimeZone, timeZoneName } from './time-zone.ts';
 
 /** Retention operations in the order in which a full cleanup runs them. */
 export const cleanupOperations = ['connections', 'instructions', 'sessions', 'acknowledgements'] as const;
@@ -27,21 +28,6 @@ const secretName = z
   .min(1)
   .max(253)
   .regex(/^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/);
-
-const cronRules = [
-  {
-    rule: "!self.startsWith('@every')",
-    message: '@every has no fixed times: write a cron expression of five fields, such as "*/15 * * * *"',
-  },
-  { rule: "!self.contains('TZ')", message: 'the time zone belongs into spec.timeZone, not into the schedule' },
-];
-const cron = z
-  .string()
-  .min(1)
-  .max(100)
-  .refine((value) => !value.startsWith('@every'), cronRules[0]!.message)
-  .refine((value) => !value.includes('TZ'), cronRules[1]!.message)
-  .meta({ 'x-kubernetes-validations': cronRules });
 
 const statusesSchema = z.strictObject({
   sessions: statusList
@@ -244,12 +230,7 @@ export const specFields = z.strictObject({
   retention: retentionSchema.optional().describe('Periods and batch size; each overrides the preset.'),
   database: databaseSchema.describe('The database that the policy applies to.'),
   schedule: cron.describe('When the jobs without a schedule of their own run: cron, five fields.'),
-  timeZone: z
-    .string()
-    .min(1)
-    .max(64)
-    .default('Etc/UTC')
-    .describe('Time zone of every schedule, a name of the IANA database.'),
+  timeZone: scheduleTimeZone.default('Etc/UTC').describe('Time zone of every schedule, a name of the IANA database.'),
   jobs: z
     .array(jobSchema)
     .min(1)

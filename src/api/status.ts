@@ -64,17 +64,37 @@ export type RunSummary = z.output<typeof runSummarySchema>;
 /** The status of a policy that no controller has seen: kstatus would take one without any for ready. */
 export const initialStatus = { observedGeneration: -1 };
 
+/** So long that kubectl's table with it has some 200 columns. */
+export const maxShortMessage = 76;
+
 export const statusSchema = z.object({
-  observedGeneration: z.int().min(-1).optional().meta({ format: 'int64' }),
+  observedGeneration: z
+    .int()
+    .min(-1)
+    .optional()
+    .meta({ format: 'int64' })
+    .describe(
+      'The metadata.generation that the rest of the status is about; -1 before a controller has seen the policy.',
+    ),
   suspended: z
     .boolean()
     .optional()
     .describe('True once no CronJob starts a run because spec.suspend or the annotation suspend says so.'),
+  message: z
+    .string()
+    .max(maxShortMessage)
+    .optional()
+    .describe(
+      'Why the policy is not ready, or its runs do not succeed, cut short for a table. The conditions have all of it.',
+    ),
   conditions: z
     .array(conditionSchema)
     .max(16)
     .meta({ 'x-kubernetes-list-type': 'map', 'x-kubernetes-list-map-keys': ['type'] })
-    .optional(),
+    .optional()
+    .describe(
+      'Ready: the CronJobs are what the spec asks for. LastRunSucceeded: how the runs go. Reconciling, Stalled and IndexAdvised are there only while they hold.',
+    ),
   effective: effectiveSchema.optional().meta({ 'x-kubernetes-map-type': 'atomic' }).describe('The values in force.'),
   applied: appliedSchema
     .optional()
@@ -113,7 +133,14 @@ export const statusSchema = z.object({
     .optional()
     .meta({ 'x-kubernetes-map-type': 'atomic' })
     .describe('What the newest run that connected worked on; two policies with the same fingerprint can overlap.'),
-  statistics: statisticsSchema.optional().meta({ 'x-kubernetes-map-type': 'atomic' }),
-  lastHandledRunRequest: z.string().max(1024).optional(),
+  statistics: statisticsSchema
+    .optional()
+    .meta({ 'x-kubernetes-map-type': 'atomic' })
+    .describe('Sizes, ages and rows due, as the newest run of spec.statistics found them.'),
+  lastHandledRunRequest: z
+    .string()
+    .max(1024)
+    .optional()
+    .describe('The newest value of the annotation run-requested-at that was carried out or refused.'),
 });
 export type RetentionPolicyStatus = z.output<typeof statusSchema>;

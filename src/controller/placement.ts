@@ -94,9 +94,12 @@ function overlapWords(policy: Policy, { with: older, bySecret, operations }: Ove
   return `${which}, which is older, applies ${operations.join(', ')} to ${where}: remove them from one of the two`;
 }
 
+/** How the message of a policy that is Stalled begins. */
+export const untilRepaired = 'No run starts until this is repaired: ';
+
 async function hold(context: PlaceContext, existing: CronJob[], { reason, message }: Problem): Promise<Placement> {
   const { cronJobs, error } = await suspend(context, existing);
-  if (!error) return { cronJobs, stalled: { reason, message: `No run starts until this is repaired: ${message}` } };
+  if (!error) return { cronJobs, stalled: { reason, message: untilRepaired + message } };
   return { cronJobs, stalled: { reason, message: stillStart(error, message) }, error };
 }
 

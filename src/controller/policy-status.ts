@@ -7,6 +7,7 @@ import { plannedJobs } from './desired.ts';
 import { earliestNextRun, jobStatuses, lastRun, mergeRuns } from './history.ts';
 import type { CronJob, Job, Policy } from './objects.ts';
 import { jobOf } from './pod.ts';
+import { shortMessage } from './short-message.ts';
 
 /** What a reconcile knows when it ends. */
 export interface Outcome {
@@ -60,7 +61,7 @@ export function policyStatus(outcome: Outcome): RetentionPolicyStatus {
     notStarted,
     overdue,
   };
-  return {
+  const status: RetentionPolicyStatus = {
     observedGeneration: generation,
     suspended: suspended && cronJobs.every(({ spec }) => spec?.suspend),
     conditions: conditions(stored.conditions ?? [], findings, now),
@@ -75,4 +76,5 @@ export function policyStatus(outcome: Outcome): RetentionPolicyStatus {
     lastHandledRunRequest,
     database: outcome.database,
   };
+  return { ...status, message: shortMessage(status) };
 }

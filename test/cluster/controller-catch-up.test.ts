@@ -33,7 +33,7 @@ it('a time that passed while a policy was suspended, Stalled or had another sche
   await policies.settled('suspended', 'Ready', 'True');
   await policies.apply('stalled', ofSecret('b', { schedule }));
   await policies.settled('stalled', 'Ready', 'True');
-  await policies.apply('stalled', ofSecret('b', { schedule, timeZone: 'Mars/Olympus' }));
+  await policies.apply('stalled', ofSecret('b', { schedule, timeZone: 'Europe/Atlantis' }));
   await policies.settled('stalled', 'Stalled', 'True');
   await policies.apply('rescheduled', ofSecret('c', {}));
   await policies.settled('rescheduled', 'Ready', 'True');

@@ -101,7 +101,7 @@ describe('a run that is asked for', () => {
   it.each([
     ['suspended', { jobs, suspend: true }, {}],
     ['without such a job', { jobs }, { [runJobAnnotation]: 'weekly' }],
-    ['that is Stalled', { jobs, schedule: '61 * * * *' }, {}],
+    ['that is Stalled', { jobs, schedule: '5-3 * * * *' }, {}],
   ])('is refused of a policy %s, and does not come back', async (_, spec, annotations) => {
     const at = await ask(spec, annotations);
     await handled(at);
@@ -175,7 +175,7 @@ describe('a run that has not started', () => {
     ['keeps records longer', { jobs, preset: 'ScientificCompliance' }],
     ['gives it other resources', { ...slow, runner: { resources: { limits: { memory: '1Gi' } } } }],
     ['is suspended', { ...slow, suspend: true }],
-    ['is Stalled', { ...slow, timeZone: 'Mars/Olympus' }],
+    ['is Stalled', { ...slow, timeZone: 'Europe/Atlantis' }],
     ['no longer has that job', { jobs: [jobs[1]], preset: 'Development' }],
   ])('goes when the policy %s', async (_, spec) => {
     const { name, at } = await waiting();

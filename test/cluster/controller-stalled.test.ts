@@ -37,7 +37,7 @@ describe('a policy that becomes Stalled runs nothing until it is repaired', () =
   });
 
   it.each([
-    ['InvalidSchedule', { timeZone: 'Mars/Olympus' }],
+    ['InvalidSchedule', { timeZone: 'Europe/Atlantis' }],
     ['InvalidSchedule', { schedule: '0 0 30 2 *' }],
     ['InvalidRunner', { runner: { resources: { limits: { cpu: '1' }, requests: { cpu: '2' } } } }],
   ])('by its %s; the values in force are still shown', async (reason, broken) => {
@@ -45,6 +45,11 @@ describe('a policy that becomes Stalled runs nothing until it is repaired', () =
     const stalled = await policies.settled('smartem', 'Stalled', 'True');
     expect(conditionOf(stalled, 'Stalled')).toMatchObject({ reason });
     expect(conditionOf(stalled, 'Ready')!.message).toMatch(/^No run starts until this is repaired: /);
+    const { stdout } = await cluster.kubectl(['get', 'retpol', 'smartem', '-n', policies.namespace, '-o', 'wide']);
+    const [header, row] = stdout.split('\n');
+    expect(header).toMatch(/ AGE +MESSAGE$/);
+    expect(row).toMatch(new RegExp(` False .* ${reason}: .*…$`));
+    expect(Math.max(header!.length, row!.length)).toBeLessThanOrEqual(200);
     await allSuspended(['smartem-one', 'smartem-two']);
     expect(stalled.nextRun).toBeUndefined();
     expect(stalled.jobs!.map(({ nextRun }) => nextRun)).toEqual([undefined, undefined]);
@@ -93,11 +98,11 @@ describe('a policy that becomes Stalled runs nothing until it is repaired', () =
   });
 
   it('though another cause is found first: one that overlaps is suspended all the same', async () => {
-    await policies.apply('smartem', { jobs, timeZone: 'Mars/Olympus' });
+    await policies.apply('smartem', { jobs, timeZone: 'Europe/Atlantis' });
     await policies.settled('smartem', 'Stalled', 'True');
     await policies.apply('a-other', { jobs, database: { secretRef: { name: 'other' } } });
     await policies.settled('a-other', 'Ready', 'True');
-    await policies.apply('smartem', { jobs, timeZone: 'Mars/Olympus', database: { secretRef: { name: 'other' } } });
+    await policies.apply('smartem', { jobs, timeZone: 'Europe/Atlantis', database: { secretRef: { name: 'other' } } });
     await policies.settled('smartem', 'Stalled', 'True');
     await allSuspended(['smartem-one', 'smartem-two'], 'smartem-');
   });

@@ -59,8 +59,8 @@ async function applyAll(): Promise<void> {
   const turned = { database: { secretRef: { name: 'd' } } };
   await policies.apply('turned-bad', turned);
   await policies.settled('turned-bad', 'Ready', 'True');
-  await policies.apply('turned-bad', { ...turned, timeZone: 'Mars/Olympus' });
-  await policies.apply('badly-scheduled', { database: { secretRef: { name: 'b' } }, schedule: '61 * * * *' });
+  await policies.apply('turned-bad', { ...turned, timeZone: 'Europe/Atlantis' });
+  await policies.apply('badly-scheduled', { database: { secretRef: { name: 'b' } }, schedule: '5-3 * * * *' });
   await client.apply(
     resources.serviceAccounts,
     { metadata: { namespace, name: 'retention-conflict' } },

@@ -74,6 +74,11 @@ const refused: [string, Record<string, unknown>, RegExp][] = [
   ['an empty schedule', { schedule: '' }, /spec\.schedule/],
   ['@every', { schedule: '@every 1h' }, /@every has no fixed times/],
   ['a time zone in the schedule', { schedule: 'TZ=UTC 0 3 * * *' }, /belongs into spec\.timeZone/],
+  ['a schedule in words', { schedule: 'daily' }, /spec\.schedule.*must be a cron expression of five fields/],
+  ['a minute that no clock has', { schedule: '61 * * * *' }, /spec\.schedule.*minute \(0-59\)/],
+  ['a cron of six fields', { schedule: '0 0 3 * * *' }, /spec\.schedule.*five fields/],
+  ['a bad schedule of a job', job({ schedule: '0 3 * *' }), /spec\.jobs\[0\]\.schedule.*five fields/],
+  ['a time zone of another world', { timeZone: 'Mars/Phobos' }, /spec\.timeZone.*IANA/],
   ['no jobs', { jobs: [] }, /spec\.jobs/],
   ['17 jobs', { jobs: many(17).map((name) => ({ name })) }, /spec\.jobs.*16/],
   ['a job twice', { jobs: [{ name: 'a' }, { name: 'a' }] }, /Duplicate value/],
@@ -124,26 +129,21 @@ const refused: [string, Record<string, unknown>, RegExp][] = [
 /** What only the making of the CronJob can show, and the condition it ends in. */
 const stalled: [string, Record<string, unknown>, { reason: string; message: RegExp }][] = [
   [
-    'a minute that no clock has',
-    { schedule: '61 * * * *' },
-    { reason: 'InvalidSchedule', message: /spec\.schedule.*61/ },
-  ],
-  [
-    'a cron of six fields',
-    { schedule: '0 0 3 * * *' },
-    { reason: 'InvalidSchedule', message: /spec\.schedule.*exactly 5 fields/ },
+    'a range that ends before it begins',
+    { schedule: '5-3 * * * *' },
+    { reason: 'InvalidSchedule', message: /spec\.schedule.*beginning of range \(5\) beyond end of range \(3\)/ },
   ],
   [
     'an unknown time zone',
-    { timeZone: 'Mars/Olympus' },
-    { reason: 'InvalidSchedule', message: /spec\.timeZone.*Mars\/Olympus/ },
+    { timeZone: 'Europe/Atlantis' },
+    { reason: 'InvalidSchedule', message: /spec\.timeZone.*Europe\/Atlantis/ },
   ],
   [
     'a bad schedule of one job of two',
     {
       jobs: [
         { name: 'a', operations: ['sessions'] },
-        { name: 'b', schedule: 'x', operations: ['connections'] },
+        { name: 'b', schedule: '0 3 * * sat-sun', operations: ['connections'] },
       ],
     },
     { reason: 'InvalidSchedule', message: /spec\.schedule/ },

@@ -85,7 +85,7 @@ async function expectReported(name: string, id: string): Promise<void> {
     operations: [{ name: 'connections', closed: 1, batches: 1 }],
   });
   expect(conditionOf(status, 'LastRunSucceeded')).toMatchObject({ status: 'True' });
-  expect(await runs.columns(name)).toMatchObject({ RESULT: 'Succeeded', ROWS: '1', 'LAST RUN SUCCEEDED': 'True' });
+  expect(await runs.columns(name)).toMatchObject({ RESULT: 'Succeeded', ROWS: '1' });
 }
 
 test('without an API server the run happens; its report arrives when the API server is back', async () => {

@@ -72,7 +72,7 @@ async function expectStopped(name: string, id: string, database: RunDatabase, wh
 describe.concurrent('a run under way is stopped, and says why, when its policy', () => {
   test.each([
     ['is suspended', 'suspended', { spec: { suspend: true } }, /stopped: the policy is suspended/],
-    ['becomes Stalled', 'stalled', { spec: { timeZone: 'Mars/Olympus' } }, /stopped: the policy is Stalled/],
+    ['becomes Stalled', 'stalled', { spec: { timeZone: 'Europe/Atlantis' } }, /stopped: the policy is Stalled/],
     [
       'keeps rows longer',
       'longer',

@@ -113,3 +113,39 @@ test('a job that 0.1.0 filled operations into does the same under today’s CRD,
   await kubectl(['apply', '-f', '-'], manifest);
   expect(await only()).toEqual({ jobs, planned: before.planned });
 });
+
+test('policies with schedules and time zones that today’s rules refuse stay readable, and all else of them can be changed', async () => {
+  await cluster.kubectl(['delete', '--ignore-not-found', '--wait', definition]);
+  await applyDefinition(release.crd);
+  const bad = [
+    { schedule: 'daily' },
+    { schedule: '0 3 * * *', timeZone: 'Mars/Phobos' },
+    { schedule: '0 3 * * *', jobs: [{ name: 'a', schedule: '99 3 * * *' }, { name: 'b' }] },
+  ];
+  const manifests = bad.map((spec, n) => policyManifest(namespace, `bad-${n}`, spec));
+  for (const manifest of manifests) await kubectl(['apply', '-f', '-'], JSON.stringify(manifest));
+  await applyDefinition(markedDefinition());
+  await eventually('today’s definition', inForce);
+  for (const { metadata, spec, ...manifest } of manifests) {
+    const which = ['retpol', metadata.name, '-n', namespace];
+    await kubectl(['annotate', ...which, 'note=x']);
+    await kubectl(['patch', ...which, '--type=merge', '-p', '{"spec":{"suspend":true}}']);
+    const patch = JSON.stringify({ status: { observedGeneration: 2 } });
+    await kubectl(['patch', ...which, '--subresource=status', '--type=merge', '-p', patch]);
+    await kubectl(['apply', '-f', '-'], JSON.stringify({ ...manifest, metadata, spec: { ...spec, dryRun: true } }));
+    const policy = (await stored()).find(({ metadata: { name } }) => name === metadata.name)!;
+    expect(policy.spec).toMatchObject({ ...spec, dryRun: true, suspend: true });
+    expect(parsePolicy(policy)).toHaveProperty('problem');
+    const again = await cluster.kubectl([
+      'patch',
+      ...which,
+      '--type=merge',
+      '-p',
+      '{"spec":{"schedule":"99 4 * * *"}}',
+    ]);
+    expect(again).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('must be a cron expression of five fields'),
+    });
+  }
+});

@@ -54,6 +54,12 @@ const schedule: Strings = fc.oneof(
       '0 3 L * *',
       '0 3 * * 1#2',
       '61 * * * *',
+      // What only Kubernetes refuses, and so makes Stalled.
+      '5-3 * * * *',
+      '0 20-4 * * *',
+      '0 3 * * sat-sun',
+      '0 3 28-2 * *',
+      '0 3 * dec-jan *',
       '*/90 3 * * *',
       '0 3 * *',
       '0 0 3 * * *',
@@ -88,6 +94,9 @@ const timeZone = mostly(
     'Factory',
     '+01:00',
     'Mars/Olympus',
+    'Europe/Atlantis',
+    'America/El_Dorado',
+    'Etc/Nowhere',
     '../../etc/passwd',
   ],
 );

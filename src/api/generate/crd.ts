@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { group, kind, maxNameLength, plural, version } from '../policy.ts';
 import { specSchema } from '../rules.ts';
 import { initialStatus, statusSchema } from '../status.ts';
+import { descriptions } from './descriptions.ts';
 
 type Schema = { [key: string]: unknown };
 
@@ -34,6 +35,22 @@ function structural(schema: Schema): Schema {
   return result;
 }
 
+/** The schema with a description at each of its fields that has none of its own; `parent` is the field that holds it. */
+function described(schema: Schema, parent: string): Schema {
+  const result: Schema = { ...schema };
+  if (isSchema(schema.properties)) {
+    result.properties = Object.fromEntries(
+      Object.entries(schema.properties).map(([name, property]) => {
+        const description = descriptions[`${parent}.${name}`] ?? descriptions[name];
+        const own = description === undefined ? {} : { description };
+        return [name, { ...own, ...described(property as Schema, name) }];
+      }),
+    );
+  }
+  if (isSchema(schema.items)) result.items = described(schema.items, parent);
+  return result;
+}
+
 /** JSON schema of a zod schema, as a CRD wants it; defaults included, so that the API server fills them in. */
 function openApi(schema: z.ZodType): Schema {
   return structural(z.toJSONSchema(schema, { io: 'input', target: 'openapi-3.0' }) as Schema);
@@ -50,23 +67,13 @@ const columns = [
   // A string: kubectl shows a date column as an age, and one in the future as <invalid>.
   { name: 'Next', type: 'string', jsonPath: '.status.nextRun' },
   { name: 'Age', type: 'date', jsonPath: '.metadata.creationTimestamp' },
-  { name: 'Reason', type: 'string', priority: 1, jsonPath: '.status.conditions[?(@.type=="Ready")].reason' },
-  {
-    name: 'Last run succeeded',
-    type: 'string',
-    priority: 1,
-    jsonPath: '.status.conditions[?(@.type=="LastRunSucceeded")].status',
-  },
-  { name: 'Dry run', type: 'boolean', priority: 1, jsonPath: '.spec.dryRun' },
-  { name: 'Time zone', type: 'string', priority: 1, jsonPath: '.spec.timeZone' },
-  { name: 'Seconds', type: 'number', priority: 1, jsonPath: '.status.lastRun.durationSeconds' },
-  { name: 'Message', type: 'string', priority: 1, jsonPath: '.status.lastRun.message' },
+  { name: 'Message', type: 'string', priority: 1, jsonPath: '.status.message' },
 ];
 
 /** The CustomResourceDefinition of RetentionPolicy. */
 export function customResourceDefinition(): Schema {
-  const spec = openApi(specSchema);
-  const status = openApi(statusSchema);
+  const spec = described(openApi(specSchema), 'spec');
+  const status = described(openApi(statusSchema), 'status');
   return {
     apiVersion: 'apiextensions.k8s.io/v1',
     kind: 'CustomResourceDefinition',
