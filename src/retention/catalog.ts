@@ -1,7 +1,6 @@
 import type pg from 'pg';
-import { escapeIdentifier } from 'pg';
 import { ConfigurationError } from '../database/config.ts';
-import { type Tables, tableNames } from './tables.ts';
+import { tableNames } from './tables.ts';
 
 /** Columns that the operations read or write, per table. */
 const neededColumns: Record<keyof typeof tableNames, readonly string[]> = {
@@ -95,68 +94,4 @@ export async function checkKeys(client: pg.Client, schema: string): Promise<void
       throw new ConfigurationError(`table ${table} has children by inheritance, whose rows have keys of their own`);
     }
   }
-}
-
-/**
- * Without an enforced foreign key an acknowledgement could be committed while its instruction is deleted, unseen; and
- * without an index each look for acknowledgements reads the whole table. Throws with the DDL that is missing.
- */
-export async function checkAcknowledgementKey(client: pg.Client, tables: Tables): Promise<void> {
-  const missing = [...(await missingKey(client, tables)), ...(await missingIndex(client, tables))];
-  if (missing.length === 0) return;
-  throw new ConfigurationError(
-    `nothing was changed: acknowledgements can only be kept safe and found fast with a validated, enforced foreign key and an index on instruction_id. Missing: ${missing.join(' ')}`,
-  );
-}
-
-async function missingKey(client: pg.Client, tables: Tables): Promise<string[]> {
-  const { rows } = await client.query<{ name: string; validated: boolean; enforced: boolean; switches: string[] }>(
-    `select k.conname::text as name,
-            k.convalidated as validated,
-            -- Unknown before PostgreSQL 18, where every key is enforced.
-            coalesce((to_jsonb(k) ->> 'conenforced')::boolean, true) as enforced,
-            array(select format('alter table %s enable trigger %I;',
-                                case g.tgrelid when k.conrelid then $1::text else $2::text end, g.tgname)
-                    from pg_trigger g
-                   where g.tgconstraint = k.oid and g.tgenabled not in ('O', 'A')) as switches
-       from pg_constraint k
-       join pg_attribute a on a.attrelid = k.conrelid and k.conkey = array[a.attnum]
-       join pg_attribute b on b.attrelid = k.confrelid and k.confkey = array[b.attnum]
-      where k.contype = 'f'
-        and k.conrelid = $1::text::regclass
-        and k.confrelid = $2::text::regclass
-        and a.attname = 'instruction_id'
-        and b.attname = 'instruction_id'`,
-    [tables.acknowledgement, tables.instruction],
-  );
-  const alter = `alter table ${tables.acknowledgement}`;
-  const missing = rows.map(({ name, validated, enforced, switches }) => [
-    ...(enforced ? [] : [`${alter} alter constraint ${escapeIdentifier(name)} enforced;`]),
-    ...(validated || !enforced ? [] : [`${alter} validate constraint ${escapeIdentifier(name)};`]),
-    ...switches,
-  ]);
-  // One sound key is enough, however many there are.
-  if (missing.some((statements) => statements.length === 0)) return [];
-  return (
-    missing[0] ?? [
-      `alter table ${tables.acknowledgement} add foreign key (instruction_id) references ${tables.instruction} (instruction_id);`,
-    ]
-  );
-}
-
-async function missingIndex(client: pg.Client, tables: Tables): Promise<string[]> {
-  const { rows } = await client.query(
-    `select
-       from pg_index x
-       join pg_class c on c.oid = x.indexrelid
-       join pg_am m on m.oid = c.relam
-       join pg_attribute a on a.attrelid = x.indrelid and a.attnum = x.indkey[0]
-      where x.indrelid = $1::regclass
-        and x.indisvalid
-        and x.indpred is null
-        and m.amname in ('btree', 'hash')
-        and a.attname = 'instruction_id'`,
-    [tables.acknowledgement],
-  );
-  return rows.length > 0 ? [] : [`create index concurrently on ${tables.acknowledgement} (instruction_id);`];
 }

@@ -17,7 +17,7 @@ export interface Reference {
 /** All foreign keys into one table and its partitions. */
 export interface InboundKeys {
   references: Reference[];
-  /** Changes when a key that PostgreSQL enforces is added, removed, switched off, or has its tables or columns renamed. */
+  /** Changes when a key that PostgreSQL enforces is added, removed, switched off, made deferrable, or has its tables or columns renamed. */
   fingerprint: string;
 }
 
@@ -47,6 +47,15 @@ const family = `with recursive tree (rel) as (
       union all
      select i.inhparent from above join pg_inherits i on i.inhrelid = above.rel),
    family (rel) as (select rel from tree union select rel from above)`;
+
+/** SQL query for the oids of a constraint and of those that partitions have of it. */
+export function constraintTree(constraint: string): string {
+  return `with recursive parts (oid) as (
+            select ${constraint}
+             union all
+            select p.oid from parts join pg_constraint p on p.conparentid = parts.oid)
+          select oid from parts`;
+}
 
 /** SQL for the cast to a type, by its name in the catalog, without length or precision; nothing for a polymorphic one. */
 function castTo(type: string): string {
@@ -94,8 +103,9 @@ async function referencesTo(client: pg.Client, tables: Tables, name: DeletedFrom
             (select string_agg(format('t.%I%s operator(%I.%s) r.%I%s', b.attname, l.typed, n.nspname, o.oprname, a.attname, r.typed),
                                ' and ' order by u.place) as equal,
                     array(select format('alter table %s enable trigger %I;', g.tgrelid::regclass, g.tgname)
-                            from pg_trigger g
-                           where g.tgconstraint = f.oid and g.tgenabled not in ('O', 'A')) as switches,
+                            from (${constraintTree('f.oid')}) tree
+                            join pg_trigger g on g.tgconstraint = tree.oid
+                           where g.tgenabled not in ('O', 'A')) as switches,
                     string_agg(quote_ident(a.attname), ', ' order by u.place) as columns,
                     bool_and(has_column_privilege(f.conrelid, a.attnum, 'select')) as readable,
                     array_agg(a.attname::text order by u.place) as names,
@@ -123,18 +133,20 @@ async function readFingerprint(client: pg.Client, table: string): Promise<string
   const { rows } = await client.query<{ fingerprint: string }>(
     `${family}
      select coalesce(md5(string_agg(d.text, ',' order by d.text)), '') as fingerprint
-       from (select concat_ws(' ', g.oid, g.tgenabled, n.nspname, c.relname,
+       from (select concat_ws(' ', g.oid, g.tgenabled, g.tgdeferrable, n.nspname, c.relname,
                               array(select a.attname::text
                                       from pg_attribute a
                                      where a.attrelid = g.tgrelid
                                        and a.attnum = any(case g.tgrelid when f.conrelid then f.conkey else f.confkey end)
                                      order by a.attnum)) as text
-               from pg_trigger own
-               join pg_constraint f on f.oid = own.tgconstraint
+               from (select distinct own.tgconstraint as oid
+                       from pg_trigger own
+                      where own.tgisinternal and own.tgrelid in (select rel from tree)) own
+              cross join lateral (${constraintTree('own.oid')}) part
+               join pg_constraint f on f.oid = part.oid
                join pg_trigger g on g.tgconstraint = f.oid
                join pg_class c on c.oid = g.tgrelid
-               join pg_namespace n on n.oid = c.relnamespace
-              where own.tgisinternal and own.tgrelid in (select rel from tree)) d`,
+               join pg_namespace n on n.oid = c.relnamespace) d`,
     [table],
   );
   return rows[0]!.fingerprint;

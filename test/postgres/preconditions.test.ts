@@ -2,12 +2,24 @@ import type { Client } from 'pg';
 import { afterEach, describe, expect, inject, test } from 'vitest';
 import { ConfigurationError } from '../../src/database/config.ts';
 import { checksums } from '../support/data/checksum.ts';
+import { addInstruction, countOf } from '../support/data/due-rows.ts';
 import { filledDatabase, instant } from '../support/data/filled.ts';
 import { createDatabase, type TestDatabase } from '../support/postgres/database.ts';
-import { run, statistics } from '../support/retention.ts';
+import { connector, run, statistics } from '../support/retention.ts';
 
 let database: TestDatabase;
-afterEach(() => database?.drop());
+afterEach(async () => {
+  // Where a test has made them: they outlive a database, or keep it.
+  await database?.pool.query('drop subscription if exists acknowledgements');
+  for (const role of [database?.name, `${database?.name}_owner`]) {
+    await database?.pool.query(
+      `do $$ begin
+         if exists (select from pg_roles where rolname = '${role}') then drop owned by ${role}; drop role ${role}; end if;
+       end $$`,
+    );
+  }
+  await database?.drop();
+});
 
 const dropKey =
   'alter table agentinstructionacknowledgement drop constraint agentinstructionacknowledgement_instruction_id_fkey';
@@ -16,6 +28,23 @@ const addKey = /alter table "public"\."agentinstructionacknowledgement" add fore
 const validateKey = /alter table "public"\."agentinstructionacknowledgement" validate constraint "agentinstructionack/;
 const enableTrigger =
   /alter table "public"\."agentinstruction(acknowledgement)?" enable trigger "RI_ConstraintTrigger_/;
+const enableAlways =
+  /alter table "public"\."agentinstructionacknowledgement" enable always trigger "RI_ConstraintTrigger_/;
+const notDeferrable =
+  /alter table "public"\."agentinstructionacknowledgement" alter constraint "[a-z_]*" not deferrable/;
+/** The acknowledgements in partitions, one of which has partitions of its own. */
+const partitioned = [
+  'alter table agentinstructionacknowledgement rename to former',
+  `create table agentinstructionacknowledgement (like former including defaults, primary key (acknowledgement_id),
+     foreign key (instruction_id) references agentinstruction (instruction_id)) partition by hash (acknowledgement_id)`,
+  `create table acknowledgement_0 partition of agentinstructionacknowledgement for values with (modulus 2, remainder 0)
+     partition by hash (acknowledgement_id)`,
+  'create table acknowledgement_0_0 partition of acknowledgement_0 for values with (modulus 1, remainder 0)',
+  'create table acknowledgement_1 partition of agentinstructionacknowledgement for values with (modulus 2, remainder 1)',
+  'create index on agentinstructionacknowledgement (instruction_id)',
+  'insert into agentinstructionacknowledgement select * from former',
+  'drop table former',
+];
 const addIndex = /create index concurrently on "public"\."agentinstructionacknowledgement" \(instruction_id\)/;
 
 const postgresMajor = () => Number.parseInt(inject('postgres').version, 10);
@@ -69,6 +98,85 @@ const unsafe: [what: string, ddl: string[], missing: RegExp[]][] = [
        $$`,
     ],
     [enableTrigger, enableTrigger],
+  ],
+  [
+    'with a foreign key that new acknowledgements may be checked by later',
+    [
+      `alter table agentinstructionacknowledgement
+         alter constraint agentinstructionacknowledgement_instruction_id_fkey deferrable initially immediate`,
+    ],
+    [notDeferrable],
+  ],
+  [
+    'with a foreign key that is checked at the commit',
+    [
+      dropKey,
+      `alter table agentinstructionacknowledgement add foreign key (instruction_id)
+         references agentinstruction (instruction_id) deferrable initially deferred`,
+    ],
+    [notDeferrable],
+  ],
+  [
+    'with a partition of the acknowledgements whose triggers are off',
+    [...partitioned, 'alter table acknowledgement_1 disable trigger all'],
+    [/alter table "public"\."acknowledgement_1" enable trigger/, /"acknowledgement_1" enable trigger/],
+  ],
+  [
+    'with a partition of a partition whose triggers fire on replicas only',
+    [
+      ...partitioned,
+      `do $$
+         declare name text;
+         begin
+           for name in select tgname from pg_trigger where tgrelid = 'acknowledgement_0_0'::regclass and tgisinternal
+           loop execute format('alter table acknowledgement_0_0 enable replica trigger %I', name); end loop;
+         end
+       $$`,
+    ],
+    [/alter table "public"\."acknowledgement_0_0" enable trigger/, /"acknowledgement_0_0" enable trigger/],
+  ],
+  [
+    'whose sessions check no foreign keys',
+    [
+      `do $$ begin
+         execute format('alter database %I set session_replication_role = replica', current_database());
+       end $$`,
+    ],
+    [/alter database DATABASE reset session_replication_role/],
+  ],
+  [
+    'with an application whose sessions there check no foreign keys',
+    [
+      `do $$ begin
+         execute format('create role %I', current_database());
+         execute format('grant insert on agentinstructionacknowledgement to %I', current_database());
+         execute format('alter role %1$I in database %1$I set session_replication_role = replica', current_database());
+       end $$`,
+    ],
+    [/alter role "?\w+"? in database DATABASE reset session_replication_role/],
+  ],
+  [
+    'with an application that inserts as a member of a role and checks no foreign keys',
+    [
+      `do $$ begin
+         execute format('create role %I', current_database() || '_owner');
+         execute format('create role %I noinherit in role %I', current_database(), current_database() || '_owner');
+         execute format('grant insert on agentinstructionacknowledgement to %I', current_database() || '_owner');
+         execute format('alter role %I set session_replication_role = replica', current_database());
+       end $$`,
+    ],
+    [/alter role "?\w+"? reset session_replication_role/],
+  ],
+  [
+    'into which a subscription writes acknowledgements without checking foreign keys',
+    [
+      `create subscription acknowledgements connection 'dbname=nowhere' publication elsewhere
+         with (connect = false, slot_name = none)`,
+      `insert into pg_subscription_rel (srsubid, srrelid, srsubstate)
+       select oid, 'agentinstructionacknowledgement'::regclass, 'r' from pg_subscription
+        where subdbid = (select oid from pg_database where datname = current_database())`,
+    ],
+    [enableAlways, enableAlways],
   ],
   ['without an index', [dropIndex], [addIndex]],
   [
@@ -126,7 +234,7 @@ describe.each(unsafe)('instructions, on a database %s', (_what, ddl, missing) =>
 
     const statements = missingDdl(instructions!.error!);
     expect(statements).toHaveLength(missing.length);
-    for (const statement of statements) await client.query(statement);
+    for (const statement of statements) await client.query(statement.replace('DATABASE', database.name));
     const healed = await run(database, { instant, operations: ['instructions'] });
     expect(healed.result).toBe('Succeeded');
     expect(healed.rows).toBeGreaterThan(0);
@@ -134,6 +242,49 @@ describe.each(unsafe)('instructions, on a database %s', (_what, ddl, missing) =>
 });
 
 const missingDdl = (error: string) => error.replace(/^.*Missing: /, '').match(/[^;]+;/g) ?? [];
+
+test('instructions do not run in a session that checks no foreign keys itself, by the options of its connection', async () => {
+  database = await createDatabase({ template: 'no-action' });
+  await addInstruction(database.pool);
+  const open = connector(database.url);
+  const connect: typeof open = async (abandon) => {
+    const client = await open(abandon);
+    await client.query('set session_replication_role to replica');
+    return client;
+  };
+  const result = await run(database, { operations: ['instructions', 'acknowledgements'], connect });
+  expect(result).toMatchObject({
+    result: 'Partial',
+    operations: [{ error: expect.stringMatching(/^nothing was changed: .*session_replication_role/) }, { deleted: 0 }],
+  });
+  expect(await countOf(database.pool, 'agentinstruction')).toBe(1);
+});
+
+test.each([
+  [
+    'a role that inserts no acknowledgements',
+    `execute format('create role %I', current_database());
+      execute format('alter role %I set session_replication_role = replica', current_database());`,
+  ],
+  [
+    'a role whose sessions check foreign keys, by its settings',
+    `
+      execute format('create role %I superuser', current_database());
+      execute format('alter role %I set session_replication_role = origin', current_database());`,
+  ],
+  [
+    'one whose sessions check this key always',
+    `execute format('create role %I superuser', current_database());
+      execute format('alter role %I set session_replication_role = replica', current_database());
+      for name in select tgname from pg_trigger where tgrelid = 'agentinstructionacknowledgement'::regclass and tgisinternal
+      loop execute format('alter table agentinstructionacknowledgement enable always trigger %I', name); end loop;`,
+  ],
+])('beside %s, instructions run', async (_who, body) => {
+  database = await createDatabase({ template: 'no-action' });
+  await addInstruction(database.pool);
+  await database.pool.query(`do $$ declare name text; begin ${body} end $$`);
+  expect(await run(database, { operations: ['instructions'] })).toMatchObject({ result: 'Succeeded', rows: 1 });
+});
 
 test('instructions alone, where it cannot run, is a failed run', async () => {
   database = await createDatabase({ template: 'cascade' });

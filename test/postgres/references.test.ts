@@ -276,8 +276,26 @@ describe.each(walks)('while a run by the walk %s is at work', (walk) => {
       'alter table agentinstructionacknowledgement disable trigger all',
       'agentinstructionacknowledgement',
     ],
+    [
+      'it is checked at the commit alone',
+      `alter table agentinstructionacknowledgement
+         alter constraint agentinstructionacknowledgement_instruction_id_fkey deferrable initially deferred`,
+      'agentinstructionacknowledgement',
+    ],
+    ['a partition of its own side is switched off', 'alter table part disable trigger all', 'part'],
   ])('nothing that refers is lost when the key is another one: %s', async (_what, ddl, table) => {
     database = await createDatabase({ template: 'cascade' });
+    if (table === 'part') {
+      await database.pool.query(`
+        drop table agentinstructionacknowledgement;
+        create table agentinstructionacknowledgement (
+          acknowledgement_id uuid primary key default gen_random_uuid(), created_at timestamp default localtimestamp,
+          instruction_id uuid references agentinstruction (instruction_id) on delete cascade,
+          agent_id text, session_id text, status text
+        ) partition by hash (acknowledgement_id);
+        create table part partition of agentinstructionacknowledgement for values with (modulus 1, remainder 0);
+        create index on agentinstructionacknowledgement (instruction_id)`);
+    }
     const [first, second] = await addInstructions(database.pool, 4);
     await acknowledge(database.pool, first!);
     let changed = false;
@@ -410,6 +428,18 @@ describe('before its first change a run refuses, with the SQL that is missing,',
     expect(await run(database, { operations: ['instructions'] })).toMatchObject({
       result: 'Failed',
       operations: [{ error: expect.stringContaining('alter table public.measurement enable trigger') }],
+    });
+  });
+
+  test('a key of which one partition alone is switched off', async () => {
+    await databaseWith(`
+      create table measurement (instruction integer references agentinstruction (id)) partition by list (instruction);
+      create table measurement_rest partition of measurement default;
+      create index on measurement (instruction); alter table measurement_rest disable trigger all`);
+    await addInstruction(database.pool);
+    expect(await run(database, { operations: ['instructions'] })).toMatchObject({
+      result: 'Failed',
+      operations: [{ error: expect.stringContaining('alter table public.measurement_rest enable trigger') }],
     });
   });
 
