@@ -56,7 +56,7 @@ describe.each(['list', 'keyset', 'blocks'] as const)('by the walk %s, a row', (w
     expect(await run(database, { operations: ['connections', 'sessions'], walk })).toMatchObject({
       result: 'Partial',
       operations: [
-        { closed: 0, failed: 1, message: expect.stringContaining('violates foreign key constraint') },
+        { closed: 0, failed: 1, error: expect.stringContaining('violates foreign key constraint') },
         { archived: 29, failed: 2, message: expect.stringContaining('id 4: new row for relation') },
       ],
     });

@@ -18,7 +18,7 @@ it.each([
 it.each([
   ['spec.schedule', { schedule: '0 0 30 2 *' }],
   ['spec.jobs[0].schedule', { jobs: [{ name: 'a', operations: ['sessions'], schedule: '0 0 31 4 *' }] }],
-  ['spec.statistics.schedule', { statistics: { schedule: ', 3 * * *' } }],
+  ['spec.statistics.schedule', { statistics: { schedule: '0 0 31 2,4,6,9,11 *' } }],
 ])('a file whose %s never fires is refused, as the cluster runs nothing of it', async (field, spec) => {
   const file = await fileOf(spec);
   await expect(policyFromFile(file, undefined)).rejects.toThrow(`--file ${file}: ${field} `);

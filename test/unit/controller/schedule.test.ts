@@ -90,8 +90,8 @@ describe('a policy has a schedule that never fires', () => {
         ],
       },
     ],
-    ['spec.jobs[1].schedule "0 3 , * *"', { jobs: [job, { ...job, name: 'b', schedule: '0 3 , * *' }] }],
-    ['spec.statistics.schedule ", 3 * * *"', { statistics: { schedule: ', 3 * * *' } }],
+    ['spec.jobs[1].schedule "0 0 30,31 feb *"', { jobs: [job, { ...job, name: 'b', schedule: '0 0 30,31 feb *' }] }],
+    ['spec.statistics.schedule "0 0 31 2,4,6,9,11 *"', { statistics: { schedule: '0 0 31 2,4,6,9,11 *' } }],
   ])('%s', (field, spec) => {
     expect(why(spec)?.startsWith(`${field} never fires: `)).toBe(true);
   });
@@ -101,7 +101,7 @@ describe('a policy has a schedule that never fires', () => {
     ['Mondays or the 30th, in February', { schedule: '0 0 30 2 1' }],
     ['a comma too many', { schedule: '0 3 * * 1,2,' }],
     ['that no job uses', { schedule: '0 0 30 2 *', jobs: [{ ...job, schedule: '@daily' }] }],
-    ['that cannot be read, which the API server says', { schedule: 'daily' }],
+    ['that cannot be read, which the API server says', { schedule: '5-3 * * * *' }],
   ])('but not with one of %s', (_, spec) => {
     expect(why(spec)).toBeUndefined();
   });
