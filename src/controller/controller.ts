@@ -17,7 +17,7 @@ import { WorkQueue } from '../kubernetes/work-queue.ts';
 import { readiness, unavailable, unhealthy } from './health.ts';
 import { Leadership } from './leadership.ts';
 import { resources, type StoredPolicy } from './objects.ts';
-import { overlapKeys } from './overlap.ts';
+import { isStalledItself, overlapKeys } from './overlap.ts';
 import { OwnWrites } from './own-writes.ts';
 import { fieldManager } from './place.ts';
 import type { RunnerImage } from './pod.ts';
@@ -144,7 +144,7 @@ function abortedLater(signal: AbortSignal, ms: number): AbortSignal {
 /** All of a policy on which it depends whether another one overlaps with it. */
 const asRival = (policy: StoredPolicy): string => {
   const { uid, generation, deletionTimestamp } = policy.metadata;
-  return JSON.stringify([uid, generation, deletionTimestamp, overlapKeys(policy)]);
+  return JSON.stringify([uid, generation, deletionTimestamp, isStalledItself(policy), overlapKeys(policy)]);
 };
 
 /** Informers on the policies, and on all that carries our label; their handlers enqueue keys of policies. */

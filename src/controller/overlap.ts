@@ -42,6 +42,17 @@ export function overlapKeys(stored: StoredPolicy): string[] {
 }
 
 /**
+ * Whether a policy is Stalled for a reason of its own, so that it holds back no other until its status says that it runs again.
+ * One that only another holds back counts by what it asks for: see `findOverlap`.
+ */
+export function isStalledItself({ status }: StoredPolicy): boolean {
+  const { conditions, nextRun } = (status ?? {}) as { conditions?: unknown; nextRun?: unknown };
+  const stalled = (Array.isArray(conditions) ? conditions : []).find((each) => each?.type === 'Stalled');
+  // With a next run its CronJobs could not be suspended.
+  return stalled?.status === 'True' && stalled.reason !== 'Overlap' && nextRun === undefined;
+}
+
+/**
  * The database that the policy's newest run worked on; runs that found none, since they could not connect, do not count.
  * It is undefined as soon as the spec names another Secret or schema.
  */

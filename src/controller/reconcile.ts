@@ -23,7 +23,7 @@ import {
 } from './objects.ts';
 import { deleteOrphans } from './orphans.ts';
 import { endOutdated } from './outdated-jobs.ts';
-import { databaseOf, overlapKeys, type Rival } from './overlap.ts';
+import { databaseOf, isStalledItself, overlapKeys, type Rival } from './overlap.ts';
 import type { OwnWrites } from './own-writes.ts';
 import type { PlaceContext } from './place.ts';
 import { type Obstacle, placement } from './placement.ts';
@@ -197,8 +197,11 @@ export class Reconciler {
     if (!this.#known.has(stored)) {
       const parsed = parsePolicy(stored);
       const { allowed = nothingAllowed } = this.#options.runner;
-      const runs = 'policy' in parsed && !stored.metadata.deletionTimestamp && !notAllowed(parsed.policy.spec, allowed);
-      const rival = runs ? { policy: parsed.policy, fingerprint: databaseOf(stored)?.fingerprint } : undefined;
+      const ends = stored.metadata.deletionTimestamp !== undefined || isStalledItself(stored);
+      const rival =
+        'policy' in parsed && !ends && !notAllowed(parsed.policy.spec, allowed)
+          ? { policy: parsed.policy, fingerprint: databaseOf(stored)?.fingerprint }
+          : undefined;
       this.#known.set(stored, rival);
     }
     return this.#known.get(stored);

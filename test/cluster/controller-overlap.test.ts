@@ -82,6 +82,68 @@ it('an older policy that may not run for what its Pods ask for holds back no oth
   await policies.settled('b-newer', 'Stalled', 'True');
 });
 
+describe('an older policy that is Stalled for a reason of its own holds back no other until it is repaired', () => {
+  const older = (spec: object) => policies.apply('a-older', { ...jobs('sessions'), ...spec });
+  const heldBack = async () => {
+    await older({});
+    await policies.settled('a-older', 'Ready', 'True');
+    await policies.settled('b-newer', 'Stalled', 'True');
+    expect(await cronJobs()).toEqual([
+      ['a-older-a', false],
+      ['b-newer-a', true],
+    ]);
+  };
+
+  it.each<[string, object]>([
+    ['InvalidSchedule', { timeZone: 'Mars/Olympus' }],
+    ['InvalidRunner', { runner: { resources: { limits: { cpu: '1' }, requests: { cpu: '2' } } } }],
+    ['RunnerNotAllowed', { runner: { priorityClassName: 'system-node-critical' } }],
+  ])('by its %s, whether it comes first or becomes so', async (reason, broken) => {
+    await older(broken);
+    const stalled = conditionOf(await policies.settled('a-older', 'Stalled', 'True'), 'Stalled')!;
+    expect(stalled.reason).toBe(reason);
+    await policies.apply('b-newer', jobs('sessions'));
+    await policies.settled('b-newer', 'Ready', 'True');
+    await heldBack();
+    await older(broken);
+    await policies.settled('a-older', 'Stalled', 'True');
+    await policies.settled('b-newer', 'Ready', 'True');
+    expect(await cronJobs()).toContainEqual(['b-newer-a', false]);
+  });
+
+  it('by a name that another object has', async () => {
+    const name = 'retention-a-older';
+    const account = { namespace: policies.namespace, name };
+    await client.apply(resources.serviceAccounts, { metadata: account }, { fieldManager: 'somebody' });
+    await older({});
+    await policies.settled('a-older', 'Stalled', 'True');
+    await policies.apply('b-newer', jobs('sessions'));
+    await policies.settled('b-newer', 'Ready', 'True');
+    await client.delete(resources.serviceAccounts as never, account);
+    await policies.apply('a-older', { ...jobs('sessions'), timeZone: 'Etc/UTC' });
+    await heldBack();
+  });
+
+  it('and of those after it the oldest runs alone', async () => {
+    await older({ timeZone: 'Mars/Olympus' });
+    await policies.settled('a-older', 'Stalled', 'True');
+    for (const name of ['b-newer', 'c-newest']) await policies.apply(name, jobs('sessions'));
+    const blamed = (name: string, words: string) =>
+      policies.statusOf(name, `Overlap with ${words}`, (status) => {
+        const stalled = conditionOf(status, 'Stalled');
+        return stalled?.reason === 'Overlap' && stalled.message.includes(words);
+      });
+    await policies.settled('b-newer', 'Ready', 'True');
+    await blamed('c-newest', 'RetentionPolicy b-newer');
+    await older({});
+    await policies.settled('a-older', 'Ready', 'True');
+    for (const name of ['b-newer', 'c-newest']) await blamed(name, 'RetentionPolicy a-older');
+    await policies.delete('a-older');
+    await policies.settled('b-newer', 'Ready', 'True');
+    await blamed('c-newest', 'RetentionPolicy b-newer');
+  });
+});
+
 it('an older policy whose spec is not valid holds back no other', async () => {
   const name = 'retentionpolicies.retention.agentdata.io';
   await policies.apply('a-older', jobs('sessions'));

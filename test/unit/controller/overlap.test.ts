@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { StoredPolicy } from '../../../src/controller/objects.ts';
-import { databaseOf, findOverlap, overlapKeys, type Rival } from '../../../src/controller/overlap.ts';
+import { databaseOf, findOverlap, isStalledItself, overlapKeys, type Rival } from '../../../src/controller/overlap.ts';
 import { policyWith } from '../../support/controller-objects.ts';
 import { policyManifest } from '../../support/policies.ts';
 
@@ -122,5 +122,25 @@ describe('the database of a policy', () => {
       expect(databaseOf(broken)).toBeUndefined();
       expect(overlapKeys(broken)).toHaveLength(1);
     }
+  });
+});
+
+describe('a policy that is Stalled', () => {
+  const stalledBy = (reason: string, status: object = {}, state = 'True') =>
+    isStalledItself({
+      ...policyManifest('lab', 'a'),
+      status: { conditions: [{ type: 'Stalled', status: state, reason }], ...status },
+    });
+
+  it('for a reason of its own holds back no other', () => {
+    expect(stalledBy('InvalidSchedule')).toBe(true);
+  });
+
+  it('counts all the same where another holds it back, its CronJobs could not be suspended, or it is so no longer', () => {
+    expect(stalledBy('Overlap')).toBe(false);
+    expect(stalledBy('InvalidSchedule', { nextRun: '2026-03-01T03:00:00Z' })).toBe(false);
+    expect(stalledBy('InvalidSchedule', {}, 'False')).toBe(false);
+    expect(isStalledItself(policyManifest('lab', 'a'))).toBe(false);
+    expect(isStalledItself({ ...policyManifest('lab', 'a'), status: { conditions: 'none' } })).toBe(false);
   });
 });
