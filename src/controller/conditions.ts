@@ -17,6 +17,8 @@ export interface Findings {
   stalled?: Problem;
   /** Will be tried again by itself. */
   retrying?: Problem;
+  /** What others have changed of the CronJobs that makes no difference to a run. */
+  remark?: string;
   suspended: boolean;
   suspendedUntil?: string | undefined;
   /** spec.dryRun. */
@@ -64,6 +66,7 @@ function ready(findings: Findings): State {
 function inPlace({
   stalled,
   retrying,
+  remark,
   suspended,
   suspendedUntil = 'spec.suspend is false again',
   jobs,
@@ -74,7 +77,7 @@ function inPlace({
     return { status: 'True', reason: 'Suspended', message: `No run starts until ${suspendedUntil}` };
   }
   const names = jobs.map((job) => job.cronJob).join(', ');
-  return { status: 'True', reason: 'Scheduled', message: `In place: CronJob ${names}` };
+  return { status: 'True', reason: 'Scheduled', message: `In place: CronJob ${names}${remark ? `. ${remark}` : ''}` };
 }
 
 /** LastRunSucceeded. That a job is overdue is said first, whatever its runs, or another job's, say beside it. */

@@ -16,10 +16,10 @@ import { type KubernetesObject, keyOf, type Resource } from '../kubernetes/types
 import { WorkQueue } from '../kubernetes/work-queue.ts';
 import { readiness, unavailable, unhealthy } from './health.ts';
 import { Leadership } from './leadership.ts';
+import { fieldManager } from './names.ts';
 import { resources, type StoredPolicy } from './objects.ts';
 import { isStalledItself, overlapKeys } from './overlap.ts';
 import { OwnWrites } from './own-writes.ts';
-import { fieldManager } from './place.ts';
 import type { RunnerImage } from './pod.ts';
 import { policyMetricsText } from './policy-metrics.ts';
 import { policyKey, Reconciler } from './reconcile.ts';

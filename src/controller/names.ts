@@ -1,5 +1,8 @@
 import { createHash } from 'node:crypto';
 
+/** The field manager of all that the controller writes but the results of runs. */
+export const fieldManager = 'retention-controller';
+
 /** The CronJob controller appends 11 characters to a CronJob's name, and a Job's name is at most 63 long. */
 const maxCronJobName = 52;
 const maxLabelLength = 63;

@@ -1,17 +1,23 @@
 import { group, kind } from '../api/policy.ts';
 import { ApiError, isNotFound, unlessNotFound } from '../kubernetes/api-error.ts';
 import type { ApplyConfiguration, Client } from '../kubernetes/client.ts';
-import { applyWouldChange } from '../kubernetes/equality.ts';
 import type { KubernetesObject, ObjectRef, Resource } from '../kubernetes/types.ts';
 import type { Problem } from './conditions.ts';
+import type { Contested } from './contested.ts';
 import type { Desired } from './desired.ts';
+import {
+  attemptOf,
+  contestedKey,
+  differencesOf,
+  type ForeignChanges,
+  foreignChanges,
+  type Wanted,
+} from './foreign-changes.ts';
+import { fieldManager } from './names.ts';
 import { type CronJob, isControlledBy, type Policy, resources } from './objects.ts';
 import { isAdoptable } from './orphans.ts';
 import type { OwnWrites } from './own-writes.ts';
 import type { Refusals } from './refusals.ts';
-
-/** The field manager of all that the controller writes but the results of runs. */
-export const fieldManager = 'retention-controller';
 
 /** Where the controller finds an object that it may have made. */
 type Lookup = <T extends KubernetesObject>(resource: Resource<T>, ref: ObjectRef) => T | undefined;
@@ -20,16 +26,13 @@ export interface PlaceContext {
   client: Client;
   ownWrites: OwnWrites;
   refusals: Refusals;
+  contested: Contested;
   /** Finds what the caches know. */
   lookup: Lookup;
   /** Told of each change that was made. */
   changed(verb: 'Created' | 'Updated' | 'Suspended' | 'Deleted', object: KubernetesObject): void;
-}
-
-interface Wanted {
-  resource: Resource<KubernetesObject>;
-  object: KubernetesObject;
-  live: KubernetesObject | undefined;
+  /** Told once when others have begun to undo what was written again and again. */
+  undone(message: string): void;
 }
 
 /** Something that only a change of the policy, or of what is in its way, can repair. */
@@ -51,7 +54,7 @@ export class WaitingError extends Error {
 }
 
 /**
- * Makes what is wanted exist, and returns the CronJobs. Writes nothing where nothing differs. Throws a StalledError,
+ * Makes what is wanted exist. Writes nothing where nothing differs, nor what others keep changing back. Throws a StalledError,
  * with nothing changed, for a name that somebody else has and for what the API server refuses as invalid; a
  * WaitingError or an ApiError for what may succeed later.
  */
@@ -59,7 +62,7 @@ export async function place(
   context: PlaceContext,
   owner: Policy,
   { cronJobs, serviceAccount, role, roleBinding }: Desired,
-): Promise<CronJob[]> {
+): Promise<ForeignChanges & { cronJobs: CronJob[] }> {
   // CronJobs first: what a policy says is in them alone, and they are what people wait for. A run that starts in the moment
   // before its account is there is tried again by the Job controller.
   const objects: [Resource<KubernetesObject>, KubernetesObject][] = [
@@ -70,28 +73,44 @@ export async function place(
   ];
   const found = await Promise.allSettled(
     objects.map(async ([resource, object]) => {
-      return { resource, object, live: await findOwn(context, owner, resource, object) };
+      const live = await findOwn(context, owner, resource, object);
+      return { resource, object, live, differences: differencesOf(object, live) };
     }),
   );
   // Of several obstacles always the same is told.
   const obstacle = found.find(({ status }) => status === 'rejected');
   if (obstacle?.status === 'rejected') throw obstacle.reason;
   const wanted: Wanted[] = found.flatMap((each) => (each.status === 'fulfilled' ? each.value : []));
-  const differs = ({ object, live }: Wanted) => !live || applyWouldChange(object, live, { fieldManager });
-  const changes = wanted.filter(differs);
+  const changes = wanted.filter((item) => {
+    return item.differences.length > 0 && context.contested.waitMs(attemptOf(item)) === 0;
+  });
   const refused = context.refusals.of(owner, changes);
   if (refused) throw new StalledError(refused);
   try {
     // Several CronJobs are tried first, so that nothing is half done when one of them is refused.
     const tried = changes.filter(({ object }) => object.kind === 'CronJob');
     if (tried.length > 1) for (const change of tried) await apply(context, change, { dryRun: true });
-    const inPlace: KubernetesObject[] = [];
-    for (const item of wanted) inPlace.push(differs(item) ? await apply(context, item) : item.live!);
-    return inPlace.slice(0, cronJobs.length) as CronJob[];
+    const inPlace: Wanted[] = [];
+    for (const item of wanted) inPlace.push(changes.includes(item) ? await write(context, item) : item);
+    const placed = inPlace.flatMap(({ live }) => (live?.kind === 'CronJob' ? [live as CronJob] : []));
+    return { cronJobs: placed, ...(await foreignChanges(context, inPlace)) };
   } catch (error) {
     if (error instanceof StalledError) context.refusals.remember(owner, changes, error.problem);
     throw error;
   }
+}
+
+/** Writes it; with what is there then. */
+async function write(context: PlaceContext, item: Wanted): Promise<Wanted> {
+  const attempt = attemptOf(item);
+  const live = await apply(context, item);
+  const written = { ...item, live, differences: differencesOf(item.object, live) };
+  context.ownWrites.record(live);
+  context.contested.wrote(attempt, attemptOf(written).differs);
+  const isAnother = live.metadata.resourceVersion !== item.live?.metadata.resourceVersion;
+  // Of a quarrel the condition tells: an Event of each write would be one without end.
+  if (isAnother && !context.contested.isQuarrel(attempt)) context.changed(item.live ? 'Updated' : 'Created', live);
+  return written;
 }
 
 /**
@@ -99,7 +118,7 @@ export async function place(
  * returns those that are there, and the first failure.
  */
 export async function suspend(
-  { client, ownWrites, changed }: PlaceContext,
+  { client, ownWrites, contested, changed }: PlaceContext,
   cronJobs: CronJob[],
 ): Promise<{ cronJobs: CronJob[]; error?: unknown }> {
   const found: CronJob[] = [];
@@ -113,6 +132,7 @@ export async function suspend(
     try {
       const suspended = await client.mergePatch(resources.cronJobs, cronJob.metadata, patch, { fieldManager });
       ownWrites.record(suspended);
+      contested.forget(contestedKey(suspended));
       changed('Suspended', suspended);
       found.push(suspended);
     } catch (error) {
@@ -154,18 +174,13 @@ async function findOwn(
 }
 
 async function apply(
-  { client, ownWrites, changed }: PlaceContext,
-  { resource, object, live }: Wanted,
+  { client }: PlaceContext,
+  { resource, object }: Wanted,
   { dryRun = false } = {},
 ): Promise<KubernetesObject> {
   try {
     const configuration = object as ApplyConfiguration<KubernetesObject>;
-    const applied = await client.apply(resource, configuration, { fieldManager, force: true, dryRun });
-    if (!dryRun) {
-      ownWrites.record(applied);
-      changed(live ? 'Updated' : 'Created', applied);
-    }
-    return applied;
+    return await client.apply(resource, configuration, { fieldManager, force: true, dryRun });
   } catch (error) {
     const problem = refusedAsInvalid(error, object);
     throw problem ? new StalledError(problem, error) : error;
@@ -192,8 +207,9 @@ function refusedAsInvalid(error: unknown, object: KubernetesObject): Problem | u
 }
 
 /** Deletes a CronJob of the policy's. */
-export async function remove({ client, changed }: PlaceContext, cronJob: CronJob): Promise<void> {
+export async function remove({ client, contested, changed }: PlaceContext, cronJob: CronJob): Promise<void> {
   const { uid } = cronJob.metadata;
   await client.delete(resources.cronJobs, cronJob.metadata, { uid }).catch(unlessNotFound);
+  contested.forget(contestedKey(cronJob));
   changed('Deleted', cronJob);
 }

@@ -15,6 +15,10 @@ export interface Placement {
   cronJobs: CronJob[];
   stalled?: Problem;
   retrying?: Problem;
+  /** What of them others have changed, though nothing that matters to a run. */
+  remark?: string;
+  /** In how many milliseconds to look at them again. */
+  againMs?: number;
   /** To be thrown at the end, so that the queue tries again. */
   error?: unknown;
 }
@@ -74,7 +78,8 @@ export async function placement(
       const live = remaining.find(({ metadata }) => metadata.name === cronJob.metadata.name);
       return withoutCatchUp(cronJob, live, now);
     });
-    return { cronJobs: await place(context, policy, { ...desired, cronJobs }) };
+    const { problem: retrying, ...placed } = await place(context, policy, { ...desired, cronJobs });
+    return { ...placed, retrying };
   } catch (error) {
     if (error instanceof StalledError) return hold(context, remaining, error.problem);
     const waiting = error instanceof WaitingError ? error.problem : undefined;

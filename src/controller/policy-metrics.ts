@@ -19,6 +19,10 @@ export const policyMetrics = {
   dry_run: { help: '1 while runs only count what they would change because spec.dryRun is true.', labels: [] },
   ready: { help: '1 if the CronJobs are what the policy asks for.', labels: [] },
   stalled: { help: '1 if nothing runs until somebody repairs the policy, or what is in its way.', labels: [] },
+  contested: {
+    help: '1 while others keep changing what the controller writes, so that it is not in place.',
+    labels: [],
+  },
   overdue: { help: '1 if a job has not succeeded for two of its periods.', labels: [] },
   last_run_failed: {
     help: '1 if the newest run of a job did not succeed; 0 again with the next success.',
@@ -43,6 +47,8 @@ export const policyMetrics = {
 } as const;
 
 type PolicyMetric = keyof typeof policyMetrics;
+/** Reasons of Ready for which others hold what the controller wrote. */
+const contestedReasons = new Set(['Reverted', 'ChangedByAdmission']);
 /** Policies that are read at a time: some milliseconds. */
 const policiesAtOnce = 100;
 
@@ -103,6 +109,7 @@ function samplesOf(stored: StoredPolicy): Sample[] {
     flag('dry_run', dryRun),
     flag('ready', condition('Ready')?.status === 'True'),
     flag('stalled', condition('Stalled')?.status === 'True'),
+    flag('contested', contestedReasons.has(condition('Ready')?.reason ?? '')),
     flag('overdue', condition('LastRunSucceeded')?.reason === 'Overdue'),
     ...(status.jobs ?? []).flatMap(samplesOfJob),
     ...samplesOfStatistics(status.statistics),

@@ -22,6 +22,7 @@ export interface Outcome {
   stalled?: Problem;
   retrying?: Problem;
   deleting: boolean;
+  remark?: string;
   stopping: string[];
   notStarted: { job: string; message: string }[];
   lastHandledRunRequest: string | undefined;
@@ -38,7 +39,7 @@ export function jobNames(policy: Policy | undefined, cronJobs: CronJob[]): strin
 /** The status that a policy should have, but for what runs write: jobs[].lastRun and statistics. */
 export function policyStatus(outcome: Outcome): RetentionPolicyStatus {
   const { policy, generation, stored, cronJobs, jobs: liveJobs, now } = outcome;
-  const { stalled, retrying, deleting, stopping, notStarted, lastHandledRunRequest } = outcome;
+  const { stalled, retrying, remark, deleting, stopping, notStarted, lastHandledRunRequest } = outcome;
   const { suspend: suspended = false, dryRun = false } = policy?.spec ?? {};
   const idle = deleting || suspended || dryRun;
   const wanted = policy && {
@@ -53,6 +54,7 @@ export function policyStatus(outcome: Outcome): RetentionPolicyStatus {
     generation,
     stalled,
     retrying,
+    remark,
     suspended,
     dryRun,
     suspendedUntil: policy?.suspendedUntil,

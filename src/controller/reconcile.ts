@@ -7,6 +7,7 @@ import { type KubernetesObject, keyOf, type ObjectRef, type Resource, refOf } fr
 import type { ReconcileResult } from '../kubernetes/work-queue.ts';
 import { notAllowed, nothingAllowed } from './allowed.ts';
 import { announcements } from './announce.ts';
+import { Contested } from './contested.ts';
 import { whyNotStarted } from './diagnosis.ts';
 import {
   type CronJob,
@@ -34,7 +35,7 @@ import { eventsOf, forgetJobs, reportForRuns } from './report.ts';
 import { deleteJobs, surplusJobs } from './requested-jobs.ts';
 import { ageOf, podGraceMs, requeueAfterMs } from './requeue.ts';
 import { handleRequest } from './run-now.ts';
-import { clearStatus, writeStatus } from './status-writes.ts';
+import { clearStatus, statusContent, statusDiffers, writeStatus } from './status-writes.ts';
 
 /** What the controller watches: the policies, indexed by `overlapKeys`, and what carries our label, Jobs and Pods and CronJobs indexed by `policyKey`. */
 interface Caches {
@@ -72,12 +73,14 @@ export class Reconciler {
   readonly #options: ReconcilerOptions;
   readonly #ownWrites: OwnWrites;
   readonly #refusals: Refusals;
+  readonly #contested: Contested;
   readonly #known = new WeakMap<StoredPolicy, Rival | undefined>();
 
   constructor(options: ReconcilerOptions) {
     this.#options = options;
     this.#ownWrites = options.ownWrites;
     this.#refusals = new Refusals(options.now);
+    this.#contested = new Contested(options.now);
   }
 
   /** Reconciles the policy of this key; throws what should be tried again with backoff, after the status says so. */
@@ -150,7 +153,16 @@ export class Reconciler {
       database: databaseOf(stored),
       now: now(),
     });
-    stored = this.#recorded(stored, await writeStatus(client, stored, status));
+    // Two controllers that do not agree would write it in turns, without end.
+    const said = { key: `status ${key}`, content: statusContent(status), differs: 'status' };
+    const statusWaitMs = statusDiffers(stored, status) ? this.#contested.waitMs(said) : 0;
+    if (statusWaitMs > 0) {
+      if (error) throw error;
+      return { requeueAfterMs: Math.min(statusWaitMs, placed.againMs ?? statusWaitMs) };
+    }
+    const written = await writeStatus(client, stored, status);
+    if (written !== stored) this.#contested.wrote(said, '');
+    stored = this.#recorded(stored, written);
     request?.announce();
     for (const { type, reason, message } of announcements(statusBefore, status)) {
       this.#options.events.record(stored, type, reason, message);
@@ -160,7 +172,8 @@ export class Reconciler {
     // Last: until the status has their results and requests, their being there is what says so.
     if (policy) await deleteJobs(client, surplusJobs(policy, jobs));
     if (error) throw error;
-    return { requeueAfterMs: requeueAfterMs(status, policy, waiting, now()) };
+    const waits = [requeueAfterMs(status, policy, waiting, now()), placed.againMs].filter((ms) => ms !== undefined);
+    return waits.length > 0 ? { requeueAfterMs: Math.min(...waits) } : {};
   }
 
   #recorded(before: StoredPolicy, written: StoredPolicy): StoredPolicy {
@@ -219,6 +232,7 @@ export class Reconciler {
       client,
       ownWrites: this.#ownWrites,
       refusals: this.#refusals,
+      contested: this.#contested,
       lookup: <T extends KubernetesObject>({ kind }: Resource<T>, ref: ObjectRef) => {
         const cached = readers[kind]?.get(ref) as T | undefined;
         return cached && this.#ownWrites.newest(cached);
@@ -234,6 +248,7 @@ export class Reconciler {
         }[verb];
         events.record(stored, 'Normal', `CronJob${verb}`, `${words} CronJob ${metadata.name}`);
       },
+      undone: (message) => log.warn({ policy: keyOf(stored.metadata) }, message),
     };
   }
 

@@ -3,10 +3,12 @@ import { runJobAnnotation, runRequestedAtAnnotation } from '../api/policy.ts';
 import { cutText, printable } from '../api/run-result.ts';
 import { ApiError } from '../kubernetes/api-error.ts';
 import type { Client } from '../kubernetes/client.ts';
+import { statedDifferences } from '../kubernetes/equality.ts';
 import type { EventRecorder } from '../kubernetes/events.ts';
 import { plannedJobs, requestedJob } from './desired.ts';
+import { changesRuns, namesOf } from './foreign-changes.ts';
+import { fieldManager } from './names.ts';
 import { isFinished, type Job, type Policy, resources, type StoredPolicy } from './objects.ts';
-import { fieldManager } from './place.ts';
 import { jobOf, type RunnerImage } from './pod.ts';
 
 /** A request that is older when it is first seen is of another time: of a backup, of git, of a controller that was away. */
@@ -104,12 +106,22 @@ export async function handleRequest(
   });
   if ('refused' in decision) return refused(decision.refused);
   if (!('make' in decision)) return { handled, announce: () => {} };
+  let changed: string | undefined;
   try {
-    await client.create(resources.jobs, decision.make, { fieldManager });
+    const job = await client.create(resources.jobs, decision.make, { fieldManager });
+    const { metadata, spec } = decision.make;
+    const differences = [...statedDifferences({ metadata, spec }, job)].filter(changesRuns);
+    if (differences.length > 0) changed = namesOf({ object: decision.make, differences });
   } catch (error) {
     if (!(error instanceof ApiError) || error.status < 400 || error.status >= 500) throw error;
     if (error.status !== 409) return refused(printable(`No run now: ${error.message}`));
   }
   const made = `Made Job ${decision.make.metadata.name}, as asked for`;
-  return { handled, announce: () => events.record(stored, 'Normal', 'RunRequested', made) };
+  return {
+    handled,
+    announce: () => {
+      if (changed) events.record(stored, 'Warning', 'RunRequested', `${made}; changed by admission: ${changed}`);
+      else events.record(stored, 'Normal', 'RunRequested', made);
+    },
+  };
 }

@@ -3,8 +3,22 @@ import { conditionTypes, type RetentionPolicyStatus } from '../api/status.ts';
 import { ApiError } from '../kubernetes/api-error.ts';
 import type { Client } from '../kubernetes/client.ts';
 import { applyWouldChange } from '../kubernetes/equality.ts';
+import { fieldManager } from './names.ts';
 import { parseStatus, resources, type StoredPolicy } from './objects.ts';
-import { fieldManager } from './place.ts';
+
+/** Of a status what two controllers would agree on if they found the same. */
+export function statusContent({ conditions, ...status }: RetentionPolicyStatus): object {
+  return { ...status, conditions: conditions?.map(({ lastTransitionTime: _, ...condition }) => condition) };
+}
+
+/** Whether the controller's part of a policy's status, as far as it can be read, is not as it should be. */
+export function statusDiffers(stored: StoredPolicy, status: RetentionPolicyStatus): boolean {
+  return applyWouldChange(configurationOf(stored, status), stored, { fieldManager, subresource: 'status' });
+}
+
+function configurationOf({ metadata: { namespace, name, uid } }: StoredPolicy, status: RetentionPolicyStatus) {
+  return { metadata: { namespace, name, uid }, status };
+}
 
 /** Writes the controller's part of a policy's status, where that differs; the policy as it is then. */
 export async function writeStatus(
@@ -13,9 +27,9 @@ export async function writeStatus(
   status: RetentionPolicyStatus,
 ): Promise<StoredPolicy> {
   if (stored.omitted) return patchStatus(client, stored, status);
-  const { namespace, name, uid, resourceVersion } = stored.metadata;
-  const desired = { metadata: { namespace, name, uid }, status };
-  if (!applyWouldChange(desired, stored, { fieldManager, subresource: 'status' })) return stored;
+  if (!statusDiffers(stored, status)) return stored;
+  const { uid, resourceVersion } = stored.metadata;
+  const desired = configurationOf(stored, status);
   const write = () => client.apply(resources.policies, desired, { fieldManager, force: true, subresource: 'status' });
   try {
     return await write();

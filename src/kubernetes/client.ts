@@ -73,6 +73,15 @@ export class Client {
     return this.#object({ method: 'GET', path: pathOf(resource, ref) }, options);
   }
 
+  /** The field managers that have written more than the status of an object, newest first; also those that `get` drops. */
+  async writers(resource: Resource, ref: ObjectRef, options?: RequestOptions): Promise<string[]> {
+    const object = (await this.#json({ method: 'GET', path: pathOf(resource, ref) }, options)) as KubernetesObject;
+    return (object.metadata.managedFields ?? [])
+      .filter(({ subresource }) => subresource === undefined)
+      .sort((a, b) => Date.parse(b.time ?? '') - Date.parse(a.time ?? ''))
+      .flatMap(({ manager }) => manager ?? []);
+  }
+
   /** All objects of a selection. */
   async list<T extends KubernetesObject>(
     resource: Resource<T>,

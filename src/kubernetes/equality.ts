@@ -3,6 +3,15 @@ import type { KubernetesObject } from './types.ts';
 
 type Fields = Record<string, unknown>;
 
+/** A field that is not as desired: `.spec.containers[main].image`. */
+export interface Difference {
+  path: string;
+  wanted: unknown;
+  found: unknown;
+  /** Whether the manager's last apply set it: one that it owns can only have been changed in its name, or on the way. */
+  owned: boolean;
+}
+
 /**
  * Would a server-side apply of `desired` by `fieldManager` change `live`? Decided by what the API server recorded in
  * managedFields at this manager's last apply: a field with another value, one not stated before and one no longer
@@ -12,14 +21,54 @@ type Fields = Record<string, unknown>;
 export function applyWouldChange(
   desired: object,
   live: KubernetesObject,
-  { fieldManager, subresource }: { fieldManager: string; subresource?: 'status' },
+  options: { fieldManager: string; subresource?: 'status' },
 ): boolean {
+  return !applyDifferences(desired, live, options).next().done;
+}
+
+/** The paths of the fields that such an apply would change; see `Difference`. */
+export function* applyDifferences(
+  desired: object,
+  live: KubernetesObject,
+  { fieldManager, subresource }: { fieldManager: string; subresource?: 'status' },
+): Generator<Difference, void> {
   const part = managedPart(desired as Partial<KubernetesObject>, subresource);
   const entry = live.metadata.managedFields?.find(
     (candidate) =>
       candidate.operation === 'Apply' && candidate.manager === fieldManager && candidate.subresource === subresource,
   );
-  return entry?.fieldsV1 ? differs(part, live, entry.fieldsV1 as Fields, false) : stated(part).length > 0;
+  if (entry?.fieldsV1) yield* differences(part, live, entry.fieldsV1 as Fields, false);
+  else for (const name of stated(part)) yield { path: `.${name}`, wanted: part[name], found: undefined, owned: false };
+}
+
+/**
+ * The fields of `desired` that are not in `live` with the same value, for what was created rather than applied. Lists of
+ * named items may hold more.
+ */
+export function* statedDifferences(desired: unknown, live: unknown, isQuantity = false): Generator<Difference, void> {
+  if (desired === undefined) return;
+  if (Array.isArray(desired) && Array.isArray(live) && desired.every(nameOf)) {
+    for (const item of desired) {
+      const found = live.find((candidate) => nameOf(candidate) === nameOf(item));
+      for (const { path, ...rest } of statedDifferences(item, found))
+        yield { path: `[${nameOf(item)}]${path}`, ...rest };
+    }
+  } else if (isFields(desired) && isFields(live)) {
+    for (const name of stated(desired)) {
+      const below = statedDifferences(desired[name], live[name], isQuantity || holdsQuantities(name));
+      for (const { path, ...rest } of below) yield { path: `.${name}${path}`, ...rest };
+    }
+  } else if (!contains(live, desired, isQuantity)) {
+    yield { path: '', wanted: desired, found: live, owned: true };
+  }
+}
+
+function nameOf(item: unknown): unknown {
+  return asFields(item).name;
+}
+
+function isFields(value: unknown): value is Fields {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 /** What an apply can own: not the object's identity, and either the status or all but the status. */
@@ -32,18 +81,37 @@ function managedPart(object: Partial<KubernetesObject> & { status?: unknown }, s
 }
 
 /** `owned` is a FieldsV1: `f:` names a field, `k:` a list item by its keys, `v:` one by its value, `.` the thing itself. */
-function differs(desired: unknown, live: unknown, owned: Fields, isQuantity: boolean): boolean {
+function* differences(
+  desired: unknown,
+  live: unknown,
+  owned: Fields,
+  isQuantity: boolean,
+): Generator<Difference, void> {
   const paths = Object.keys(owned).filter((path) => path !== '.');
-  if (paths.length === 0) return desired === undefined || !contains(live, desired, isQuantity);
-  if (!paths.every((path) => path.startsWith('f:'))) return listDiffers(asList(desired), asList(live), owned, paths);
+  if (paths.length === 0) {
+    if (desired === undefined || !contains(live, desired, isQuantity))
+      yield { path: '', wanted: desired, found: live, owned: true };
+    return;
+  }
+  if (!paths.every((path) => path.startsWith('f:'))) {
+    yield* listDifferences(asList(desired), asList(live), owned, paths);
+    return;
+  }
   const [wanted, found] = [asFields(desired), asFields(live)];
-  const names = paths.map((path) => path.slice('f:'.length));
-  return (
-    stated(wanted).some((name) => !names.includes(name) && !isUnrecordable(wanted[name], found[name])) ||
-    names.some((name) =>
-      differs(wanted[name], found[name], owned[`f:${name}`] as Fields, isQuantity || holdsQuantities(name)),
-    )
-  );
+  const names = new Set(paths.map((path) => path.slice('f:'.length)));
+  for (const name of stated(wanted)) {
+    if (names.has(name) || isUnrecordable(wanted[name], found[name])) continue;
+    yield { path: `.${name}`, wanted: wanted[name], found: found[name], owned: false };
+  }
+  for (const name of names) {
+    const below = differences(
+      wanted[name],
+      found[name],
+      owned[`f:${name}`] as Fields,
+      isQuantity || holdsQuantities(name),
+    );
+    for (const { path, ...rest } of below) yield { path: `.${name}${path}`, ...rest };
+  }
 }
 
 /** A list merged by key is recorded by its items: of an empty one there is no record, and nothing to apply. */
@@ -52,14 +120,30 @@ function isUnrecordable(desired: unknown, live: unknown): boolean {
 }
 
 /** The items of a list merged by key, or of a set, that this manager owns. */
-function listDiffers(desired: unknown[], live: unknown[], owned: Fields, paths: string[]): boolean {
-  if (desired.length !== paths.length) return true;
-  return paths.some((path) => {
+function* listDifferences(
+  desired: unknown[],
+  live: unknown[],
+  owned: Fields,
+  paths: string[],
+): Generator<Difference, void> {
+  if (desired.length !== paths.length) yield { path: '', wanted: desired, found: live, owned: false };
+  for (const path of paths) {
     const identity: unknown = JSON.parse(path.slice('k:'.length));
-    if (path.startsWith('v:')) return !desired.includes(identity) || !live.includes(identity);
+    if (path.startsWith('v:')) {
+      if (!desired.includes(identity) || !live.includes(identity)) {
+        yield { path: '', wanted: desired, found: live, owned: true };
+      }
+      continue;
+    }
     const item = findItem(desired, identity as Fields);
-    return item === undefined || differs(item, findItem(live, identity as Fields), owned[path] as Fields, false);
-  });
+    const where = `[${Object.values(identity as Fields).join(',')}]`;
+    if (item === undefined) {
+      yield { path: where, wanted: undefined, found: findItem(live, identity as Fields), owned: true };
+      continue;
+    }
+    const below = differences(item, findItem(live, identity as Fields), owned[path] as Fields, false);
+    for (const { path: rest, ...more } of below) yield { path: where + rest, ...more };
+  }
 }
 
 /** A key the item does not state has its default, such as a port's protocol. */

@@ -1,8 +1,7 @@
 import { kind, policyLabel } from '../../src/api/policy.ts';
 import { desiredObjects } from '../../src/controller/desired.ts';
-import { requestedJobName } from '../../src/controller/names.ts';
+import { fieldManager, requestedJobName } from '../../src/controller/names.ts';
 import { parsePolicy, parseStatus, resources } from '../../src/controller/objects.ts';
-import { fieldManager } from '../../src/controller/place.ts';
 import type { Client } from '../../src/kubernetes/client.ts';
 import { applyWouldChange } from '../../src/kubernetes/equality.ts';
 import { type KubernetesObject, keyOf, type Resource } from '../../src/kubernetes/types.ts';

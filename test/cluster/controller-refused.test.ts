@@ -1,8 +1,8 @@
 import { afterEach, beforeAll, expect, it } from 'vitest';
 import { resources } from '../../src/controller/objects.ts';
 import { connectionFromKubeconfig } from '../../src/kubernetes/connection-from-kubeconfig.ts';
+import { deny } from '../support/admission.ts';
 import { adminClient, installOperator, startController } from '../support/controller.ts';
-import { eventually } from '../support/eventually.ts';
 import { useCluster } from '../support/kubernetes/cluster.ts';
 import { strictly } from '../support/kubernetes/kubectl.ts';
 import { Policies } from '../support/policies.ts';
@@ -14,50 +14,10 @@ let controller: Awaited<ReturnType<typeof startController>> | undefined;
 beforeAll(() => installOperator(cluster));
 afterEach(() => controller?.stop());
 
-/** Refuses all new Roles of a namespace, with 422 as an admission policy does, until `allow`. */
-async function refuseRoles(namespace: string): Promise<{ allow(): Promise<void> }> {
-  const name = `no-roles-${namespace}`;
-  const api = { apiVersion: 'admissionregistration.k8s.io/v1', metadata: { name } };
-  const rule = {
-    apiGroups: ['rbac.authorization.k8s.io'],
-    apiVersions: ['*'],
-    resources: ['roles'],
-    operations: ['*'],
-  };
-  const objects = [
-    {
-      ...api,
-      kind: 'ValidatingAdmissionPolicy',
-      spec: {
-        matchConstraints: { resourceRules: [rule] },
-        validations: [{ expression: 'false', message: 'no roles today' }],
-      },
-    },
-    {
-      ...api,
-      kind: 'ValidatingAdmissionPolicyBinding',
-      spec: {
-        policyName: name,
-        validationActions: ['Deny'],
-        matchResources: { namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': namespace } } },
-      },
-    },
-  ];
-  const input = JSON.stringify({ apiVersion: 'v1', kind: 'List', items: objects });
-  expect(await cluster.kubectl(['apply', '-f', '-'], { input })).toMatchObject({ code: 0 });
-  const tried = ['create', 'role', 'tried', '--verb=get', '--resource=pods', '-n', namespace, '--dry-run=server'];
-  await eventually('roles to be refused', async () => (await cluster.kubectl(tried)).stderr.includes('no roles today'));
-  return {
-    async allow() {
-      await cluster.kubectl(['delete', 'validatingadmissionpolicybinding,validatingadmissionpolicy', name]);
-    },
-  };
-}
-
 it('a policy whose Role is refused is tried again, not Stalled; its CronJob is there, and not switched on and off', async () => {
   const policies = new Policies(client, await cluster.createNamespace());
   const { namespace } = policies;
-  const { allow } = await refuseRoles(namespace);
+  const admission = await deny(cluster, namespace, { message: 'no roles today', on: 'roles' });
   try {
     controller = await startController(cluster, { namespaces: [namespace], relistMs: 300 });
     await policies.apply('smartem');
@@ -75,7 +35,7 @@ it('a policy whose Role is refused is tried again, not Stalled; its CronJob is t
     await policies.settled('smartem', 'Reconciling', 'True');
     expect((await cronJob()).metadata.generation).toBe(before.metadata.generation);
   } finally {
-    await allow();
+    await admission.end();
   }
   await policies.settled('smartem', 'Ready', 'True');
 });

@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { RetentionPolicyStatus } from '../../src/api/status.ts';
 import { desiredObjects, plannedJobs } from '../../src/controller/desired.ts';
+import { fieldManager } from '../../src/controller/names.ts';
 import {
   type CronJob,
   isControlledBy,
@@ -9,7 +10,6 @@ import {
   resources,
   type StoredPolicy,
 } from '../../src/controller/objects.ts';
-import { fieldManager } from '../../src/controller/place.ts';
 import type { Client } from '../../src/kubernetes/client.ts';
 import { applyWouldChange } from '../../src/kubernetes/equality.ts';
 import { type KubernetesObject, keyOf, type Resource } from '../../src/kubernetes/types.ts';

@@ -42,6 +42,7 @@ async function scrape(policies: StoredPolicy[]): Promise<string[]> {
 describe('metrics of policies', () => {
   test('one that no controller has seen yet says what its spec says', async () => {
     expect(await scrape([policy('new', { suspend: true, dryRun: true })])).toEqual([
+      'retention_policy_contested{namespace="lab",policy="new"} 0',
       'retention_policy_dry_run{namespace="lab",policy="new"} 1',
       'retention_policy_info{namespace="lab",policy="new",preset="Development",time_zone="Europe/London"} 1',
       'retention_policy_overdue{namespace="lab",policy="new"} 0',
@@ -111,6 +112,11 @@ describe('metrics of policies', () => {
         `retention_policy_oldest_row_timestamp_seconds{${labels},record="instructions"} 1546300800`,
       ]),
     );
+  });
+
+  test.each(['Reverted', 'ChangedByAdmission'])('one of which others hold a part says so: %s', async (reason) => {
+    const lines = await scrape([policy('held', {}, { conditions: [condition('Ready', 'False', reason)] })]);
+    expect(lines).toContain('retention_policy_contested{namespace="lab",policy="held"} 1');
   });
 
   test('a stalled policy, and one whose job is overdue, say so', async () => {

@@ -1,6 +1,7 @@
 import { expect, it } from 'vitest';
 import { runRequestedAtAnnotation } from '../../../src/api/policy.ts';
 import { desiredObjects } from '../../../src/controller/desired.ts';
+import { fieldManager } from '../../../src/controller/names.ts';
 import { parsePolicy, type StoredPolicy } from '../../../src/controller/objects.ts';
 import { OwnWrites } from '../../../src/controller/own-writes.ts';
 import { Reconciler } from '../../../src/controller/reconcile.ts';
@@ -28,6 +29,20 @@ const fresh: StoredPolicy = {
   },
 };
 
+/** What the API server answers to an apply. */
+function applied(object: object) {
+  const { metadata: stated } = object as { metadata: object };
+  const owned = (part: object) =>
+    Object.fromEntries(
+      Object.keys(part)
+        .filter((name) => !['apiVersion', 'kind', 'metadata', 'name', 'namespace'].includes(name))
+        .map((name) => [`f:${name}`, {}]),
+    );
+  const fieldsV1 = { ...owned(object), 'f:metadata': owned(stated) };
+  const managedFields = [{ manager: fieldManager, operation: 'Apply', fieldsV1 }];
+  return { ...object, metadata: { ...stated, uid: 'uid-c', resourceVersion: '30', managedFields } };
+}
+
 it('a policy that changes while it is reconciled gets no run and no status for what it was, but another look at once', async () => {
   const parsed = parsePolicy(cached);
   if (!('policy' in parsed)) throw new Error(parsed.problem);
@@ -47,7 +62,7 @@ it('a policy that changes while it is reconciled gets no run and no status for w
     list: async () => ({ items: [], resourceVersion: '1' }),
     create: async (_: unknown, object: unknown) => created.push(object),
     apply: async ({ kind }: { kind: string }, object: { status?: object }) => {
-      if (kind !== 'RetentionPolicy') return { ...object, metadata: { ...cronJob.metadata, resourceVersion: '30' } };
+      if (kind !== 'RetentionPolicy') return applied(object);
       if (object.status) statuses.push(object.status);
       return fresh;
     },
