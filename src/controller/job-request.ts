@@ -3,7 +3,7 @@ import type { Job } from './objects.ts';
 import { containerName, type PodTemplate } from './pod.ts';
 
 /** What the Job's runner was asked to do; undefined where another version, or another program, wrote it in its own way. */
-export function requestOf(job: Job): RunRequest | undefined {
+export function requestOf(job: Pick<Job, 'spec'>): RunRequest | undefined {
   return runRequestSchema.safeParse(requestJson(job.spec?.template)).data;
 }
 

@@ -1,7 +1,8 @@
 import { group, kind } from '../api/policy.ts';
-import { ApiError, isNotFound, unlessNotFound } from '../kubernetes/api-error.ts';
+import { isNotFound, unlessNotFound } from '../kubernetes/api-error.ts';
 import type { ApplyConfiguration, Client } from '../kubernetes/client.ts';
 import type { KubernetesObject, ObjectRef, Resource } from '../kubernetes/types.ts';
+import { denied, invalid } from './blame.ts';
 import type { Problem } from './conditions.ts';
 import type { Contested } from './contested.ts';
 import type { Desired } from './desired.ts';
@@ -89,9 +90,9 @@ export async function place(
   try {
     // Several CronJobs are tried first, so that nothing is half done when one of them is refused.
     const tried = changes.filter(({ object }) => object.kind === 'CronJob');
-    if (tried.length > 1) for (const change of tried) await apply(context, change, { dryRun: true });
+    if (tried.length > 1) for (const change of tried) await apply(context, owner, change, { dryRun: true });
     const inPlace: Wanted[] = [];
-    for (const item of wanted) inPlace.push(changes.includes(item) ? await write(context, item) : item);
+    for (const item of wanted) inPlace.push(changes.includes(item) ? await write(context, owner, item) : item);
     const placed = inPlace.flatMap(({ live }) => (live?.kind === 'CronJob' ? [live as CronJob] : []));
     return { cronJobs: placed, ...(await foreignChanges(context, inPlace)) };
   } catch (error) {
@@ -101,9 +102,9 @@ export async function place(
 }
 
 /** Writes it; with what is there then. */
-async function write(context: PlaceContext, item: Wanted): Promise<Wanted> {
+async function write(context: PlaceContext, owner: Policy, item: Wanted): Promise<Wanted> {
   const attempt = attemptOf(item);
-  const live = await apply(context, item);
+  const live = await apply(context, owner, item);
   const written = { ...item, live, differences: differencesOf(item.object, live) };
   context.ownWrites.record(live);
   context.contested.wrote(attempt, attemptOf(written).differs);
@@ -175,6 +176,7 @@ async function findOwn(
 
 async function apply(
   { client }: PlaceContext,
+  owner: Policy,
   { resource, object }: Wanted,
   { dryRun = false } = {},
 ): Promise<KubernetesObject> {
@@ -182,28 +184,12 @@ async function apply(
     const configuration = object as ApplyConfiguration<KubernetesObject>;
     return await client.apply(resource, configuration, { fieldManager, force: true, dryRun });
   } catch (error) {
-    const problem = refusedAsInvalid(error, object);
+    const waiting = denied(error);
+    if (waiting) throw new WaitingError(waiting);
+    // Nothing in the others comes from the policy.
+    const problem = object.kind === 'CronJob' ? invalid(error, owner.spec) : undefined;
     throw problem ? new StalledError(problem, error) : error;
   }
-}
-
-/**
- * What the API server says of a CronJob that it will never take. Nothing in the others comes from the policy: whoever
- * refuses them, by a webhook or a quota, may let them pass later.
- */
-function refusedAsInvalid(error: unknown, object: KubernetesObject): Problem | undefined {
-  if (!(error instanceof ApiError) || object.kind !== 'CronJob') return undefined;
-  // A field that is unknown or of another type is no 4xx to a server-side apply.
-  const malformed = error.status === 500 && /^failed to (create typed|convert new object)/.test(error.message);
-  if (error.status !== 422 && error.status !== 400 && !malformed) return undefined;
-  const fields = error.causes.map((cause) => cause.field ?? '');
-  if (fields.some((field) => /^spec\.(schedule|timeZone)/.test(field))) {
-    return { reason: 'InvalidSchedule', message: error.message };
-  }
-  return {
-    reason: 'InvalidRunner',
-    message: `The CronJob with what spec.runner says is refused: ${error.message}`,
-  };
 }
 
 /** Deletes a CronJob of the policy's. */

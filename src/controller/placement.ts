@@ -3,6 +3,7 @@ import { notAllowed, nothingAllowed } from './allowed.ts';
 import { withoutCatchUp } from './catch-up.ts';
 import type { Problem } from './conditions.ts';
 import { desiredObjects } from './desired.ts';
+import { differences, requestOf } from './job-request.ts';
 import type { CronJob, Policy } from './objects.ts';
 import { findOverlap, type Overlap, type Rival } from './overlap.ts';
 import { type PlaceContext, place, remove, StalledError, suspend, WaitingError } from './place.ts';
@@ -68,8 +69,8 @@ export async function placement(
   if (overlap) return hold(context, existing, { reason: 'Overlap', message: overlapWords(policy, overlap) });
 
   let remaining = existing;
+  const desired = desiredObjects(policy, runner);
   try {
-    const desired = desiredObjects(policy, runner);
     const names = desired.cronJobs.map((cronJob) => cronJob.metadata.name);
     // Before all that may fail: what the spec no longer has must not run on.
     for (const cronJob of existing) if (!names.includes(cronJob.metadata.name)) await remove(context, cronJob);
@@ -84,9 +85,27 @@ export async function placement(
     if (error instanceof StalledError) return hold(context, remaining, error.problem);
     const waiting = error instanceof WaitingError ? error.problem : undefined;
     const retrying = waiting ?? answered(error);
-    const cronJobs = policy.spec.suspend ? (await suspend(context, remaining)).cronJobs : remaining;
-    return { cronJobs, retrying, error: waiting ? undefined : error };
+    const again = waiting ? undefined : error;
+    // Some of them may have been written just now.
+    const there = remaining.map((cronJob) => context.ownWrites.newest(cronJob));
+    if (policy.spec.suspend) return { cronJobs: (await suspend(context, there)).cronJobs, retrying, error: again };
+    const isRefused = waiting !== undefined || [400, 403, 422].includes((error as ApiError).status);
+    const superseded = isRefused ? there.filter((live) => isSuperseded(live, desired.cronJobs)) : [];
+    if (superseded.length === 0) return { cronJobs: there, retrying, error: again };
+    const { cronJobs, error: failure } = await suspend(context, superseded);
+    const { reason, message } = retrying;
+    const words = failure ? stillStart(failure, message) : `No run starts until this is over: ${message}`;
+    const others = there.filter((live) => !superseded.includes(live));
+    return { cronJobs: [...cronJobs, ...others], retrying: { reason, message: words }, error: again };
   }
+}
+
+/** Whether a CronJob asks its runs for other work than the policy does now: to go on could delete what it now keeps. */
+function isSuperseded(live: CronJob, wanted: CronJob[]): boolean {
+  const [old, current] = [live, wanted.find(({ metadata }) => metadata.name === live.metadata.name)].map(
+    (cronJob) => cronJob && requestOf({ spec: cronJob.spec?.jobTemplate.spec }),
+  );
+  return !old || !current || differences(old, current).length > 0;
 }
 
 /** Policies of other namespaces stay unnamed: whoever reads this one need not know of them. */

@@ -7,6 +7,8 @@ export const podGraceMs = 5_000;
 const longestWaitMs = 300_000;
 /** What is in the way carries no label of ours, so that no watch tells when it has gone. */
 const nameConflictMs = 60_000;
+/** No watch tells either when an admission policy or a quota no longer denies: looked at after as long as it has lasted. */
+const deniedMs = { least: 5_000, most: 30_000 };
 /** Nor does one tell when the garbage collector is done. */
 const formerPolicyMs = 2_000;
 
@@ -32,6 +34,11 @@ export function requeueAfterMs(
   };
   if (status.conditions?.some(({ reason }) => reason === 'NameConflict')) waits.push(nameConflictMs);
   if (status.conditions?.some(({ reason }) => reason === 'FormerPolicyRemains')) waits.push(formerPolicyMs);
+  const denied = status.conditions?.find(({ reason }) => reason === 'AdmissionDenied' || reason === 'QuotaExceeded');
+  if (denied) {
+    const lastedMs = now.getTime() - Date.parse(denied.lastTransitionTime);
+    waits.push(Math.min(Math.max(deniedMs.least, lastedMs), deniedMs.most));
+  }
   if (status.nextRun) until(new Date(status.nextRun));
   for (const job of status.jobs ?? []) {
     const overdue = policy && overdueTime(job, policy.spec.limits.maxDuration);

@@ -222,7 +222,11 @@ it('a policy whose CronJob a quota refuses says so, and is tried again until it 
   await forbidMore();
   await policies.apply('smartem');
   const status = await policies.settled('smartem', 'Reconciling', 'True');
-  expect(conditionOf(status, 'Ready')).toMatchObject({ status: 'False', reason: 'Forbidden', observedGeneration: 1 });
+  expect(conditionOf(status, 'Ready')).toMatchObject({
+    status: 'False',
+    reason: 'QuotaExceeded',
+    observedGeneration: 1,
+  });
   expect(conditionOf(status, 'Ready')!.message).toContain('exceeded quota');
   expect(conditionOf(status, 'Stalled')).toBeUndefined();
   await cluster.core.deleteNamespacedResourceQuota({ namespace, name: 'none' });

@@ -28,4 +28,16 @@ describe('a policy is looked at again', () => {
     expect(requeueAfterMs({}, policyWith(), waiting('2026-03-01T11:59:20Z'), now)).toBe(40_000);
     expect(requeueAfterMs({}, policyWith(), waiting('2026-03-01T10:00:00Z'), now)).toBe(minutes(5));
   });
+
+  it.each(['AdmissionDenied', 'QuotaExceeded'])(
+    'while something is denied, twice a minute in the end: %s',
+    (reason) => {
+      const denied = (lastTransitionTime: string) => ({
+        conditions: [{ type: 'Ready', status: 'False' as const, reason, message: 'no', lastTransitionTime }],
+      });
+      expect(requeueAfterMs(denied('2026-03-01T12:00:00Z'), policyWith(), [], now)).toBe(5_000);
+      expect(requeueAfterMs(denied('2026-03-01T11:59:40Z'), policyWith(), [], now)).toBe(20_000);
+      expect(requeueAfterMs(denied('2026-03-01T10:00:00Z'), policyWith(), [], now)).toBe(30_000);
+    },
+  );
 });
