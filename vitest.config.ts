@@ -26,7 +26,7 @@ function postgres(name: string, env: Record<string, string>, exclude: string[] =
 export default defineConfig({
   test: {
     projects: [
-      { test: { name: 'unit', include: ['test/unit/**/*.test.ts'], maxWorkers } },
+      { test: { name: 'unit', include: ['test/unit/**/*.test.ts'], testTimeout: 60_000, maxWorkers } },
       postgres('postgres', {}),
       // The crash tests number a run's statements, and there these are not the same from run to run along the blocks.
       postgres(`postgres-${oldestPostgres}`, { TEST_POSTGRES: oldestPostgres, TEST_DATABASE_URL: '' }, [

@@ -3,6 +3,7 @@ import { resources } from '../../src/controller/objects.ts';
 import { connectionFromKubeconfig } from '../../src/kubernetes/connection-from-kubeconfig.ts';
 import { deny } from '../support/admission.ts';
 import { adminClient, installOperator, startController } from '../support/controller.ts';
+import { eventually } from '../support/eventually.ts';
 import { useCluster } from '../support/kubernetes/cluster.ts';
 import { strictly } from '../support/kubernetes/kubectl.ts';
 import { Policies } from '../support/policies.ts';
