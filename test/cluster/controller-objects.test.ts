@@ -172,7 +172,7 @@ describe('a policy that is applied', () => {
 });
 
 it('a policy whose jobs are refused shows those that are there, suspended; a job that it no longer has is gone', async () => {
-  const schedule = 'at dawn';
+  const schedule = '5-3 * * * *';
   await policies.apply('smartem', {
     jobs: [
       { name: 'a', operations: ['sessions'] },

@@ -95,7 +95,7 @@ describe('an older policy that is Stalled for a reason of its own holds back no 
   };
 
   it.each<[string, object]>([
-    ['InvalidSchedule', { timeZone: 'Mars/Olympus' }],
+    ['InvalidSchedule', { timeZone: 'Europe/Atlantis' }],
     ['InvalidRunner', { runner: { resources: { limits: { cpu: '1' }, requests: { cpu: '2' } } } }],
     ['RunnerNotAllowed', { runner: { priorityClassName: 'system-node-critical' } }],
   ])('by its %s, whether it comes first or becomes so', async (reason, broken) => {
@@ -125,7 +125,7 @@ describe('an older policy that is Stalled for a reason of its own holds back no 
   });
 
   it('and of those after it the oldest runs alone', async () => {
-    await older({ timeZone: 'Mars/Olympus' });
+    await older({ timeZone: 'Europe/Atlantis' });
     await policies.settled('a-older', 'Stalled', 'True');
     for (const name of ['b-newer', 'c-newest']) await policies.apply(name, jobs('sessions'));
     const blamed = (name: string, words: string) =>

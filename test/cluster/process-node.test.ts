@@ -314,7 +314,7 @@ test("a Job's deadline ends its Pod", async () => {
 
 test("a Pod's own deadline makes it fail with DeadlineExceeded", async () => {
   const namespace = await createNamespace();
-  await createJob(namespace, 'while :; do sleep 0.1; done', { pod: { activeDeadlineSeconds: 1 } });
+  await createJob(namespace, 'while :; do sleep 0.1; done', { pod: { activeDeadlineSeconds: 8 } });
   const pod = await endedPod(namespace);
   expect(pod.status).toMatchObject({ phase: 'Failed', reason: 'DeadlineExceeded' });
   expect(stateOf(pod).terminated).toMatchObject({ exitCode: 143 });
