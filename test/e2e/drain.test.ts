@@ -36,8 +36,11 @@ test('a node drained in the middle of a run: another Pod finishes it once there 
   try {
     const selected = `--pod-selector=batch.kubernetes.io/job-name=${id}`;
     await kubectl('drain', node, '--ignore-daemonsets', '--delete-emptydir-data', '--timeout=60s', selected);
-    await eventually('another Pod that waits', async () =>
-      (await runs.pods(id)).some(({ metadata, status }) => metadata!.name !== pod && status!.phase === 'Pending'),
+    await eventually(
+      'another Pod that waits',
+      async () =>
+        (await runs.pods(id)).some(({ metadata, status }) => metadata!.name !== pod && status!.phase === 'Pending'),
+      { seconds: 60 },
     );
     expect(await closed()).toBeLessThan(15);
   } finally {

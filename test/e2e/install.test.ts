@@ -74,10 +74,14 @@ test('the leader’s Pod deleted: another one takes over', async () => {
   };
   const leader = await eventually('a leader', holder);
   await cluster.kubectl(['delete', 'pod', leader, '-n', operatorNamespace]);
-  await eventually('another leader', async () => {
-    const next = await holder();
-    return next !== undefined && next !== leader;
-  });
+  await eventually(
+    'another leader',
+    async () => {
+      const next = await holder();
+      return next !== undefined && next !== leader;
+    },
+    { seconds: 60 },
+  );
   await runs.applySecret('led-db', { uri: 'postgresql://nobody@database/none' });
   await runs.applyPolicy('led');
 });
