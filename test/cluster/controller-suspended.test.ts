@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { suspendAnnotation } from '../../src/api/policy.ts';
+import { runRequestedAtAnnotation, suspendAnnotation } from '../../src/api/policy.ts';
 import type { RetentionPolicyStatus } from '../../src/api/status.ts';
 import { resources } from '../../src/controller/objects.ts';
 import { eventually } from '../support/eventually.ts';
@@ -116,6 +116,23 @@ it('Flux leaves it alone where its field manager is not kubectl’s', async () =
     );
     expect(await cronJobSuspended()).toBe(true);
   }
+});
+
+it('a request for a run is carried out once, though Flux removes it', async () => {
+  const { namespace, client } = policies;
+  const git = policyManifest(namespace, 'smartem');
+  await reconcileAsFlux(cluster, git);
+  await scheduled();
+  const at = new Date().toISOString();
+  await annotate(`${runRequestedAtAnnotation}=${at}`);
+  await policies.statusOf('smartem', 'the request', ({ lastHandledRunRequest }) => lastHandledRunRequest === at);
+  const made = (await client.list(resources.jobs, { namespace })).items.map(({ metadata }) => metadata.uid);
+  expect(made).toHaveLength(1);
+  await reconcileAsFlux(cluster, git);
+  expect((await policies.get('smartem')).metadata.annotations ?? {}).not.toHaveProperty(runRequestedAtAnnotation);
+  await reconcileAsFlux(cluster, policyManifest(namespace, 'smartem', { history: { runs: 5 } }));
+  await policies.settled('smartem', 'Ready', 'True');
+  expect((await client.list(resources.jobs, { namespace })).items.map(({ metadata }) => metadata.uid)).toEqual(made);
 });
 
 it.each<[string, string[]]>([
