@@ -116,7 +116,7 @@ async function connectTo(
   const { connection } = client as unknown as { connection: EventEmitter };
   const password = guardLogin(connection, config, isSocket(server) || isVerified(config));
   connection.on('errorMessage', (error: pg.DatabaseError) => {
-    for (const part of ['message', 'detail', 'hint', 'where'] as const) {
+    for (const part of ['message', 'detail', 'hint', 'where', 'table', 'column', 'constraint'] as const) {
       if (error[part] !== undefined) error[part] = withoutSecrets(config, error[part]);
     }
   });

@@ -1,8 +1,17 @@
-/** A transaction failed for a reason of one of its rows, or of some: the others may be changed without them. */
+import { explainSqlError } from './errors.ts';
+
+/**
+ * A transaction failed for a reason of one of its rows, or of some: the others may be changed without them. `columns` are those
+ * that were written: of a value that is too long or of the wrong form PostgreSQL does not say where it should have gone.
+ */
 export class RowsRefused extends Error {
   override name = 'RowsRefused';
-  constructor(cause: Error) {
-    super(cause.message, { cause });
+  constructor(cause: Error, columns: readonly string[] = []) {
+    const { code = '', where = '', dataType } = cause as { code?: string; where?: string; dataType?: string };
+    // Of a domain's constraint it says the domain. A value that a function has made may be for another table.
+    const unnamed =
+      (code.startsWith('22') || dataType !== undefined) && !/^(PL\/|SQL)/m.test(where) && columns.length > 0;
+    super(`${explainSqlError(cause)}${unnamed ? ` (the operation writes ${columns.join(', ')})` : ''}`, { cause });
   }
 }
 

@@ -140,7 +140,7 @@ export async function lookAgain(
  */
 async function change(
   client: pg.Client,
-  { table }: Operation,
+  { table, updates }: Operation,
   text: string,
   values: unknown[],
 ): Promise<{ changed: number; watched: boolean }> {
@@ -149,6 +149,6 @@ async function change(
     const { rowCount } = await client.query(text, values);
     return rowCount ? { changed: rowCount, watched: await settle(client, table) } : { changed: 0, watched: false };
   } catch (cause) {
-    throw refusesRows(cause) ? new RowsRefused(cause as Error) : cause;
+    throw refusesRows(cause) ? new RowsRefused(cause as Error, updates) : cause;
   }
 }

@@ -159,6 +159,10 @@ describe('nothing of a Secret is in report, log or error where', () => {
         `do $$ begin raise exception 'user "%" of %: no such database: %', current_user, current_user, current_database(); end $$`,
       );
       await expect(repeated).rejects.toThrow('user "***" of ***: no such database: ***');
+      const beside = client.query(
+        `do $$ begin raise exception 'no' using table = current_user, column = current_user, constraint = current_user; end $$`,
+      );
+      await expect(beside).rejects.toMatchObject({ table: '***', column: '***', constraint: '***' });
     } finally {
       await client.end();
     }
