@@ -29,6 +29,8 @@ export class Flush {
       `select pg_catalog.pg_logical_emit_message(true, 'retention', ''),
               case when pg_catalog.current_setting('synchronous_commit') operator(pg_catalog.=) 'off'
                    then pg_catalog.set_config('synchronous_commit', 'local', true) end,
+              -- The warning of a wait that was cancelled must come.
+              pg_catalog.set_config('client_min_messages', 'warning', true),
               ${serverStart} as server,
               pg_catalog.current_setting('synchronous_standby_names') as standbys`,
     );

@@ -8,7 +8,7 @@ import { countDue } from './count.ts';
 import { operationsAt, readClock } from './cutoff.ts';
 import { type Changes, type Operation, rowsOf } from './operation.ts';
 import { inboundKeys } from './references.ts';
-import { tableNames, tablesIn } from './tables.ts';
+import { type Tables, tableNames, tablesIn } from './tables.ts';
 import { checkTimeZone } from './time-zone.ts';
 
 /** The tables under the names that statistics give them. */
@@ -65,7 +65,7 @@ export async function collectStatistics(session: Session, options: StatisticsOpt
       const due = await unlessTooLong(client, stop, () => dueRows(client, operations[kind], options.retention));
       statistics.due[kind] = due === undefined ? undefined : rowsOf(due);
     }
-    await addSizes(client, options.schema, statistics);
+    await addSizes(client, stop, tables, statistics);
     statistics.uncovered = {
       sessions: await uncovered(client, stop, operations.sessions, options.retention.statuses.sessions),
       instructions: await uncovered(client, stop, operations.instructions, options.retention.statuses.instructions),
@@ -75,15 +75,26 @@ export async function collectStatistics(session: Session, options: StatisticsOpt
 }
 
 const queryCanceled = '57014';
+const dataException = '22';
 
-/** Runs a query under a savepoint; undefined if it took longer than the transaction's statement timeout. */
+/** SQL for a table of which $1 is the oid or name, with all partitions and tables that inherit from it, as `tree`. */
+const tree = `with recursive tree as (
+              select $1::regclass::oid as oid
+               union
+              select i.inhrelid from pg_inherits i join tree on i.inhparent = tree.oid)`;
+
+/**
+ * Runs a query under a savepoint; undefined if it took longer than the transaction's statement timeout, or met a value that it
+ * cannot compute with: one row must not cost all other figures.
+ */
 async function unlessTooLong<T>(client: pg.Client, stop: AbortSignal, query: () => Promise<T>): Promise<T | undefined> {
   stop.throwIfAborted();
   await client.query('savepoint query');
   try {
     return await query();
   } catch (error) {
-    if (stop.aborted || (error as { code?: string }).code !== queryCanceled) throw error;
+    const { code = '' } = error as { code?: string };
+    if (stop.aborted || !(code === queryCanceled || code.startsWith(dataException))) throw error;
     await client.query('rollback to savepoint query');
     return undefined;
   }
@@ -105,12 +116,18 @@ async function countRows(
   );
   if (exact !== undefined) return { rows: Number(exact.rows[0]!.count) };
   const { rows } = await client.query<{ estimate: string }>(
-    `select greatest(reltuples, 0)::bigint as estimate from pg_class where oid = $1::regclass`,
+    // A partitioned table has the sum of its partitions, where it was analysed at all.
+    `${tree}
+     select coalesce(sum(greatest(c.reltuples, 0)), 0)::bigint as estimate
+       from pg_class c
+       join tree on tree.oid = c.oid
+      where c.relkind <> 'p'`,
     [table],
   );
   return { rows: Number(rows[0]!.estimate), estimated: true };
 }
 
+/** Of the rows whose year has four digits: `-infinity` is no time, and a year before Christ or after 9999 none that can be shown. */
 async function oldest(client: pg.Client, table: string, type: string, timeZone: string): Promise<string | undefined> {
   const { rows } = await client.query<{ oldest: string | null }>(
     `select to_char(
@@ -118,28 +135,41 @@ async function oldest(client: pg.Client, table: string, type: string, timeZone: 
                 when 'timestamp with time zone' then min(created_at)::timestamptz at time zone 'UTC'
                 else min(created_at)::timestamp at time zone $2 at time zone 'UTC'
               end, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as oldest
-       from ${table}`,
+       from ${table}
+      where created_at >= '0001-01-02' and created_at < '9999-12-31'`,
     [type, timeZone],
   );
   return rows[0]!.oldest ?? undefined;
 }
 
-async function addSizes(client: pg.Client, schema: string, statistics: Statistics): Promise<void> {
+async function addSizes(client: pg.Client, stop: AbortSignal, tables: Tables, statistics: Statistics): Promise<void> {
+  const { rows } = await client.query<{ citus: boolean }>(
+    `select to_regprocedure('citus_total_relation_size(regclass, boolean)') is not null as citus`,
+  );
+  // What Citus has distributed is on its workers.
+  const bytes = rows[0]!.citus
+    ? `case when exists (select from pg_dist_partition d where d.logicalrelid = tree.oid)
+            then citus_total_relation_size(tree.oid, false)
+            else pg_total_relation_size(tree.oid) end`
+    : 'pg_total_relation_size(tree.oid)';
   for (const [kind, table] of kinds) {
-    const { rows } = await client.query<{ bytes: string; size: string }>(
-      `select pg_total_relation_size(c.oid) as bytes, pg_size_pretty(pg_total_relation_size(c.oid)) as size
-         from pg_class c
-         join pg_namespace n on n.oid = c.relnamespace
-        where n.nspname = $1 and c.relname = $2`,
-      [schema, tableNames[table]],
+    const found = await unlessTooLong(client, stop, () =>
+      client.query<{ bytes: string; size: string }>(
+        `${tree}
+         select bytes, pg_size_pretty(bytes) as size
+           from (select coalesce(sum(${bytes}), 0)::bigint as bytes from tree) s`,
+        [tables[table]],
+      ),
     );
-    statistics.tableSizes[kind] = { bytes: Number(rows[0]!.bytes), size: rows[0]!.size };
-    statistics.totalSizeBytes += Number(rows[0]!.bytes);
+    if (found === undefined) continue;
+    const { bytes: total, size } = found.rows[0]!;
+    statistics.tableSizes[kind] = { bytes: Number(total), size };
+    statistics.totalSizeBytes += Number(total);
   }
-  const { rows } = await client.query<{ size: string }>('select pg_size_pretty($1::bigint) as size', [
+  const { rows: all } = await client.query<{ size: string }>('select pg_size_pretty($1::bigint) as size', [
     statistics.totalSizeBytes,
   ]);
-  statistics.totalSize = rows[0]!.size;
+  statistics.totalSize = all[0]!.size;
 }
 
 /** Rows past an operation's age in a status that it does not take: a policy that matches nothing must be seen. */

@@ -149,7 +149,9 @@ async function vacuum(table: string, options: Options, stop: Stop): Promise<stri
   try {
     const client = await options.connect(abandon);
     const warnings: string[] = [];
-    client.on('notice', ({ message }) => warnings.push(message ?? ''));
+    // What the role's client_min_messages asks for beside warnings has no error's code.
+    client.on('notice', ({ code, message }) => void (code === '00000' || warnings.push(message ?? '')));
+    const pooled = !(await unlimit(client));
     end.addEventListener('abort', onEnd, { once: true });
     try {
       end.throwIfAborted();
@@ -158,6 +160,9 @@ async function vacuum(table: string, options: Options, stop: Stop): Promise<stri
       // autovacuum's after every tenth row, and no dead rows pile up without it.
       await client.query(`${tag} vacuum (truncate off, skip_locked, parallel 0) ${table}`);
       return warnings.length === 0 ? undefined : warnings.join('; ');
+    } catch (error) {
+      const cancelled = (error as { code?: string }).code === '57014' && !end.aborted;
+      throw cancelled ? new Error(`${(error as Error).message}: ${cancelledBy(pooled)}`, { cause: error }) : error;
     } finally {
       await client.end().catch(() => {});
     }
@@ -168,6 +173,30 @@ async function vacuum(table: string, options: Options, stop: Stop): Promise<stri
     end.removeEventListener('abort', onEnd);
     clearInterval(cancelling);
   }
+}
+
+/**
+ * Takes away what the role or the database sets that would end a vacuum or its warnings: a vacuum has a time-out of its own. False,
+ * with nothing done, behind a pooler, where a session's setting would stay with whoever has that session next.
+ */
+async function unlimit(client: pg.Client): Promise<boolean> {
+  const { rows } = await client.query<{ pid: number }>('select pg_catalog.pg_backend_pid() as pid');
+  // A pooler gives its own clients numbers of its own.
+  if (rows[0]!.pid !== (client as { processID?: number }).processID) return false;
+  await client.query(
+    `select pg_catalog.set_config(name, case name when 'client_min_messages' then 'warning' else '0' end, false)
+       from pg_catalog.pg_settings
+      where name operator(pg_catalog.=) any (array['statement_timeout', 'lock_timeout', 'transaction_timeout',
+                                                   'client_min_messages']::pg_catalog.text[])`,
+  );
+  return true;
+}
+
+function cancelledBy(pooled: boolean): string {
+  const another = 'another user or process cancelled it (pg_cancel_backend)';
+  return pooled
+    ? `the role's statement_timeout is too short for it, which cannot be changed through a pooler (\`alter role … set statement_timeout = 0\`, or set limits.vacuum to false), or ${another}`
+    : another;
 }
 
 /**

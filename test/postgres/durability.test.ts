@@ -111,13 +111,20 @@ describe('the wait for a synchronous standby', () => {
       return rows[0]?.pid;
     });
 
-  test.each<[string, (stop: AbortController, pid: number) => unknown]>([
+  test.each<[string, (stop: AbortController, pid: number) => unknown, string?]>([
+    [
+      'by another user, and the role wants no warnings',
+      (_, pid) => pool.query('select pg_cancel_backend($1)', [pid]),
+      'error',
+    ],
     ['by the stop of its run', (stop) => stop.abort('SIGTERM received')],
     ['by another user', (_, pid) => pool.query('select pg_cancel_backend($1)', [pid])],
-  ])('that is cancelled %s is not taken for done', async (_, cancel) => {
+  ])('that is cancelled %s is not taken for done', async (_, cancel, messages = 'notice') => {
     const stop = new AbortController();
     const options = { operations: ['instructions' as const], signal: stop.signal, cancelAfterMs: 2_000 };
-    const result = run({ url: server.adminUrl }, options);
+    const url = new URL(server.adminUrl);
+    url.searchParams.set('options', `-c client_min_messages=${messages}`);
+    const result = run({ url: url.href }, options);
     await cancel(stop, await waiting());
     expect(await result).toMatchObject({ result: 'Partial', operations: [{ deleted: 5 }] });
     expect((await result).message).toMatch(

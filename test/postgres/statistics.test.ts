@@ -129,6 +129,93 @@ describe('statistics', () => {
     expect(oldest.sessions).toBe('2026-07-01T00:02:03.000004Z');
   });
 
+  describe.each(['no-action', 'older'] as const)('of times that are out of range, schema variant %s,', (variant) => {
+    test.each([
+      ['-infinity', '-infinity'],
+      ['infinity', 'infinity'],
+      ['the first that there is', '4713-11-24 BC'],
+      ['a year before Christ', '0044-03-15 BC'],
+      ['the last that there is', '294276-12-31 23:59:59'],
+      ['a year of five digits', '10000-01-01'],
+    ])('%s: the oldest row is that of the others, and nothing else is missing', async (_, time) => {
+      database = await createDatabase({ template: variant });
+      await database.pool.query(
+        `insert into agentsession (session_id, agent_id, created_at) values ('a', 'a', $1), ('b', 'b', '2026-07-01')`,
+        [time],
+      );
+      await addInstruction(database.pool);
+      await database.pool.query('update agentinstruction set created_at = $1', [time]);
+      await database.pool.query(`update agentsession set created_at = '2026-08-01' where session_id not in ('a', 'b')`);
+      for (const timestampTimeZone of ['America/Los_Angeles', 'Asia/Tokyo']) {
+        const collected = await statistics(database, { timestampTimeZone });
+        expect(statisticsSchema.parse(collected)).toEqual(collected);
+        expect(collected.oldest.sessions).toMatch(/^2026-0(6-30|7-01)T/);
+        expect(collected.oldest.instructions).toBeUndefined();
+        expect(collected.recordCounts).toMatchObject({ sessions: { rows: 3 }, instructions: { rows: 1 } });
+        expect(collected.due).toMatchObject({ sessions: 1 });
+        expect(collected.tableSizes.instructions?.bytes).toBeGreaterThan(0);
+      }
+    });
+  });
+
+  test('a value that cannot be computed with costs its own figure alone', async () => {
+    database = await filledDatabase('no-action');
+    const connect = intercepting(database.url, (sql) =>
+      sql.replace(
+        /to_char\(\s+case \$1::text/,
+        `to_char(case when 1 / (select 0) = 1 then now() end, 'YYYY'), to_char(case $1::text`,
+      ),
+    );
+    const collected = await statistics(database, { connect });
+    expect(Object.values(collected.oldest).filter((time) => time !== undefined)).toEqual([]);
+    expect(collected.recordCounts).toMatchObject({ sessions: { rows: 100 } });
+    expect(collected.due.sessions).toBeGreaterThan(0);
+  });
+
+  test('the size of a partitioned table is that of its partitions, theirs included, and so is its estimate', async () => {
+    database = await createDatabase({ template: 'no-action' });
+    await database.pool.query(`
+      create table parts (like agentinstruction including defaults) partition by range (id);
+      create table parts_1 partition of parts for values from (0) to (1000);
+      create table parts_2 partition of parts for values from (1000) to (maxvalue) partition by range (id);
+      create table parts_2_1 partition of parts_2 for values from (1000) to (maxvalue);
+      create index on parts (created_at);
+      insert into parts (id, instruction_id, session_id, agent_id, instruction_type, payload, status)
+      select n, gen_random_uuid(), 's', 'a', 'move', '{}', 'x' from generate_series(1, 3000) n;
+      alter table agentinstructionacknowledgement drop constraint agentinstructionacknowledgement_instruction_id_fkey;
+      drop table agentinstruction;
+      alter table parts rename to agentinstruction;
+      analyze`);
+    const { rows } = await database.pool.query<{ bytes: string }>(
+      `select sum(pg_total_relation_size(relid)) as bytes from pg_partition_tree('agentinstruction')`,
+    );
+    const collected = await statistics(database);
+    expect(collected.tableSizes.instructions?.bytes).toBe(Number(rows[0]!.bytes));
+    expect(collected.totalSizeBytes).toBeGreaterThan(Number(rows[0]!.bytes));
+    const connect = intercepting(database.url, (sql) =>
+      sql.replace(
+        /^(select count\(\*\) as count from )("public"\."agentinstruction")/,
+        '$1 (select pg_sleep(60)) slow, $2',
+      ),
+    );
+    const estimated = await statistics(database, { connect, countTimeoutMs: 1_000 });
+    expect(estimated.recordCounts.instructions).toEqual({ rows: 3_000, estimated: true });
+  });
+
+  test('the size of a table that Citus has distributed is what Citus says', async () => {
+    database = await createDatabase({ template: 'no-action' });
+    // As Citus makes them, for the one table that it knows.
+    await database.pool.query(`
+      set allow_system_table_mods to on;
+      create table pg_catalog.pg_dist_partition (logicalrelid regclass);
+      insert into pg_catalog.pg_dist_partition values ('agentsession');
+      create function pg_catalog.citus_total_relation_size(logicalrelid regclass, fail_on_error boolean default true)
+        returns bigint language sql as 'select 5000000000'`);
+    const { tableSizes } = await statistics(database);
+    expect(tableSizes.sessions?.bytes).toBe(5_000_000_000);
+    expect(tableSizes.connections?.bytes).toBeLessThan(1_000_000);
+  });
+
   test('a table that takes too long to count is estimated, and the rest is exact', async () => {
     database = await filledDatabase('no-action');
     // As if agentinstruction were so large that whatever reads its rows takes a minute.

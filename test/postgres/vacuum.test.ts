@@ -140,6 +140,75 @@ test('a vacuum that fails does not fail the run', async () => {
   expect(result.message).toMatch(/vacuum of "public"\."agentinstruction": relation .* does not exist/);
 });
 
+describe('what the database sets for its sessions', () => {
+  const set = (name: string, value: string) =>
+    database.pool.query(`alter database ${database.name} set ${name} = '${value}'`);
+
+  test.each([
+    ['statement_timeout', '500ms'],
+    ['lock_timeout', '500ms'],
+  ])('%s ends no vacuum', async (name, value) => {
+    await set(name, value);
+    const result = await runWith(async () => {
+      await holdIndex();
+      // Longer than that, by the server's clock.
+      void blocks(database, await pidOf(holder)).then(async () => {
+        await holder.query('select pg_sleep(1)');
+        await holder.query('rollback');
+      });
+    });
+    expect(result).toMatchObject({ result: 'Succeeded', operations: [{ deadRows: 0 }] });
+    expect(result.message).toBeUndefined();
+  });
+
+  test('client_min_messages = debug5 makes no noise', async () => {
+    await set('client_min_messages', 'debug5');
+    const result = await run(database, deletion);
+    expect(result.message).toBeUndefined();
+    expect((await vacuumed()).count).toBe(1);
+  });
+
+  test('client_min_messages = error hides no vacuum that was passed over', async () => {
+    await set('client_min_messages', 'error');
+    const result = await runWith(async () => {
+      await holder.query('begin');
+      await holder.query('lock table agentinstruction in share update exclusive mode');
+    });
+    expect(result.message).toMatch(/skipping vacuum .* lock not available$/);
+  });
+
+  test('through pgbouncer is left as it is, and named where it ends the vacuum', async ({ skip }) => {
+    await set('statement_timeout', '500ms');
+    await set('client_min_messages', 'debug1');
+    const pgbouncer = await startPgbouncer(database.url);
+    if (pgbouncer === undefined) return skip();
+    try {
+      const paused = pausing(connector(pgbouncer.url), beforeVacuum);
+      const result = run({ url: pgbouncer.url }, { ...deletion, connect: paused.connect });
+      await paused.reached;
+      await holdIndex();
+      paused.resume();
+      expect(await result).toMatchObject({ result: 'Succeeded', rows: 200 });
+      expect((await result).message).toMatch(
+        /^vacuum of "public"\."agentinstruction": canceling statement due to statement timeout: the role's statement_timeout/,
+      );
+      await holder.query('rollback');
+    } finally {
+      await pgbouncer.stop();
+    }
+  });
+
+  test('a vacuum that another user cancels says so', async () => {
+    const result = runWith(async () => {
+      await holdIndex();
+      void blocks(database, await pidOf(holder)).then((pid) =>
+        database.pool.query('select pg_cancel_backend($1)', [pid]),
+      );
+    });
+    expect((await result).message).toMatch(/another user or process cancelled it/);
+  });
+});
+
 describe('a role that does not own the table', () => {
   const role = `retention_${randomBytes(4).toString('hex')}`;
   let asRole: URL;
