@@ -152,7 +152,8 @@ describe.each(ways)('%s', (way, url) => {
     way === 'directly'
       ? undefined
       : database.pool.query(
-          `select pg_terminate_backend(pid) from pg_stat_activity where starts_with(application_name, 'retention test')`,
+          `select pg_terminate_backend(pid) from pg_stat_activity
+            where datname = current_database() and starts_with(application_name, 'retention test')`,
         ),
   );
 
