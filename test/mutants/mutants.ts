@@ -248,6 +248,22 @@ export const mutants: Mutant[] = [
     ...serverCrashes,
   },
   {
+    name: 'a server that crashed unseen: the lock is not asked after the flush',
+    file: 'src/database/session.ts',
+    find: 'await this.confirmLock?.(flushed.server);',
+    replace: '',
+    tests: ['test/postgres/durability.test.ts'],
+    only: 'another server',
+  },
+  {
+    name: 'a cancelled wait for a standby is taken for a success',
+    file: 'src/database/session.ts',
+    find: 'flushed.check();',
+    replace: '',
+    tests: ['test/postgres/durability.test.ts'],
+    only: 'by another user',
+  },
+  {
     name: 'a run that reconnects does not ask for its lock',
     file: 'src/retention/run.ts',
     find: 'session.confirmLock = lock.confirm;',
