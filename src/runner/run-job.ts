@@ -16,12 +16,16 @@ export interface JobOutcome {
   exitCode: number;
 }
 
-/** Does what a runner Pod was asked to; never throws. `signal` is aborted with a sentence as reason. */
+/**
+ * Does what a runner Pod was asked to; never throws. `signal` is aborted with a sentence as reason. Tests say how long a first
+ * connection is tried, in milliseconds.
+ */
 export async function runJob(
   environment: RunnerEnvironment,
   log: Logger,
   now: () => Date,
   signal: AbortSignal,
+  firstConnectionMs?: number,
 ): Promise<JobOutcome> {
   const { request, runId } = environment;
   const identity = { id: runId, job: request.job, trigger: request.trigger };
@@ -48,6 +52,7 @@ export async function runJob(
       signal,
       log,
       now,
+      ...(firstConnectionMs === undefined ? {} : { firstConnectionMs }),
     };
     const report = request.operations.includes('statistics')
       ? await runStatistics(options)

@@ -179,9 +179,9 @@ export const mutants: Mutant[] = [
     file: 'src/retention/run.ts',
     find: `await (options.dryRun
       ? dryRun(options, session, stop)
-      : underRunLock(options, session, stop)
+      : underRunLock({ ...options, connect: opener() }, session, stop)
     )`,
-    replace: 'await underRunLock(options, session, stop)',
+    replace: 'await underRunLock({ ...options, connect: opener() }, session, stop)',
     tests: ['test/postgres/dry-run.test.ts'],
   },
   {

@@ -86,7 +86,7 @@ async function traces(directory: string): Promise<{ all: string; message: string
     databaseDirectory: directory,
   } as RunnerEnvironment;
   const { log, lines } = recordingLog();
-  const { report } = await runJob(environment, log, () => new Date(), new AbortController().signal);
+  const { report } = await runJob(environment, log, () => new Date(), new AbortController().signal, 1_500);
   expect(report.result).toBe('Failed');
   const error = await configFromSecret({ directory, secretName: 'db' })
     .then((config) => connect(config, 'retention test'))
