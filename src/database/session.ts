@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
+import { escapeLiteral } from 'pg';
 import { Flush } from './flush.ts';
 import { beginWatched, defaultSilence, type OpenTransaction, type Silence, watchTransaction } from './silence.ts';
 import { isConflict, isLostConnection } from './transient-error.ts';
@@ -208,44 +209,51 @@ export class Session {
   }
 }
 
-/**
- * Applies the settings; returns the server process, which pgbouncer hides from the driver. Until it is done, the statement is
- * under whatever search_path the role has, so all of it is qualified; later ones find only what PostgreSQL itself has made.
- */
-async function configure(client: pg.Client, settings: TransactionSettings): Promise<number> {
-  const { rows } = await client.query<{ pid: number }>(
-    `select pg_catalog.pg_backend_pid() as pid,
-            pg_catalog.set_config('search_path', '${pinnedPath}', true),
-            pg_catalog.set_config('timezone', 'UTC', true),
-            pg_catalog.set_config('datestyle', 'ISO, YMD', true),
-            pg_catalog.set_config('row_security', 'off', true),
-            pg_catalog.set_config('lock_timeout', $1, true),
-            pg_catalog.set_config('statement_timeout', $2, true),
-            case when $3::pg_catalog.bool then pg_catalog.set_config('synchronous_commit', 'off', true) end,
-            -- 63 bytes at most: of a long policy name the end goes, not the operation.
-            case when $4::pg_catalog.text is not null
-                 then pg_catalog.set_config(
-                        'application_name',
-                        pg_catalog.concat(
-                          pg_catalog.left(pg_catalog.current_setting('application_name'),
-                                          62 operator(pg_catalog.-) pg_catalog.length($4::pg_catalog.text)),
-                          ' ', $4::pg_catalog.text),
-                        true) end,
-            -- Unknown before PostgreSQL 17.
-            case when pg_catalog.current_setting('transaction_timeout', true) is not null
-                 then pg_catalog.set_config('transaction_timeout', '0', true) end`,
-    [
-      `${settings.lockTimeoutMs}ms`,
-      `${settings.statementTimeoutMs}ms`,
-      settings.waitForDisk === false,
-      settings.operation ?? null,
-    ],
-  );
-  return rows[0]!.pid;
-}
-
 /** Puts what a look at tables needs back to a run's own, after `asAtLogin`: names mean PostgreSQL's, and no row is hidden. */
 export const asOfRun = `set local search_path to ${pinnedPath}; set local row_security to off`;
+
+/**
+ * Applies the settings, in one message; returns the server process, which pgbouncer hides from the driver. SET statements, because
+ * Citus passes on these alone, and only with its own setting for that; elsewhere its two are names that mean nothing. Until it is
+ * done, the statements are under whatever search_path the role has, so all of them are qualified; later ones find only what
+ * PostgreSQL itself has made.
+ */
+async function configure(client: pg.Client, settings: TransactionSettings): Promise<number> {
+  const { operation } = settings;
+  const statements = [
+    `set local citus.propagate_set_commands to 'local'`,
+    // A statement on the coordinator's own shards would keep later ones of the transaction from other nodes.
+    'set local citus.enable_local_execution to off',
+    asOfRun,
+    `set local timezone to 'UTC'`,
+    `set local datestyle to 'ISO, YMD'`,
+    `set local lock_timeout to ${wholeMs(settings.lockTimeoutMs)}`,
+    `set local statement_timeout to ${wholeMs(settings.statementTimeoutMs)}`,
+    ...(settings.waitForDisk === false ? ['set local synchronous_commit to off'] : []),
+    ...(operation === undefined ? [] : [nameOf(operation)]),
+    // Unknown before PostgreSQL 17.
+    `select pg_catalog.set_config('transaction_timeout', '0', true)
+      where pg_catalog.current_setting('transaction_timeout', true) is not null`,
+    'select pg_catalog.pg_backend_pid() as pid',
+  ];
+  const results = (await client.query(statements.join(';\n'))) as unknown as pg.QueryResult<{ pid: number }>[];
+  return results.at(-1)!.rows[0]!.pid;
+}
+
+/** A time limit as it can stand in SQL. */
+function wholeMs(ms: number): number {
+  if (!Number.isFinite(ms) || ms < 0) throw new RangeError(`${ms} ms is no time limit`);
+  return Math.ceil(ms);
+}
+
+/** SQL for the application_name while an operation is at work: 63 bytes at most, of a long policy name the end goes. */
+const nameOf = (operation: string) =>
+  `select pg_catalog.set_config(
+            'application_name',
+            pg_catalog.concat(
+              pg_catalog.left(pg_catalog.current_setting('application_name'), ${62 - operation.length}),
+              ' ', ${escapeLiteral(operation)}),
+            true)`;
 
 /**
  * For the rest of the transaction, gives the session what the role has at login: the tables' triggers, checks and generated

@@ -83,7 +83,7 @@ export async function checkKeys(client: pg.Client, schema: string): Promise<void
        from pg_class c
        join pg_namespace n on n.oid = c.relnamespace
        join pg_attribute a on a.attrelid = c.oid
-        and a.attname = case c.relname when $3 then 'acknowledgement_id' else 'id' end
+        and a.attname = case when c.relname = $3 then 'acknowledgement_id' else 'id' end
       where n.nspname = $1
         and c.relname = any($2)`,
     [schema, Object.values(tableNames), tableNames.acknowledgement],

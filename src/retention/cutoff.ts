@@ -30,13 +30,12 @@ async function before(
   timeZone: string,
 ): Promise<string> {
   const { rows } = await client.query<{ cutoff: string }>(
-    `select case $3::text
-              when 'timestamp with time zone' then ($1::timestamptz - make_interval(hours => $2))::text
-              else (select min((c.instant + minutes * interval '1 minute') at time zone $4)::text
-                      from (select $1::timestamptz - make_interval(hours => $2) as instant) c
-                     cross join generate_series(0, least($2::int * 60, 180)) minutes)
-            end as cutoff`,
-    [instant, hours, type, timeZone],
+    type === 'timestamp with time zone'
+      ? 'select ($1::timestamptz - make_interval(hours => $2))::text as cutoff'
+      : `select min((c.instant + minutes * interval '1 minute') at time zone $3)::text as cutoff
+           from (select $1::timestamptz - make_interval(hours => $2) as instant) c
+          cross join generate_series(0, least($2::int * 60, 180)) minutes`,
+    type === 'timestamp with time zone' ? [instant, hours] : [instant, hours, timeZone],
   );
   return rows[0]!.cutoff;
 }

@@ -84,12 +84,13 @@ export function instructions({ tables, retention, instant, keys }: Scope, cutoff
                               then '{}'::pg_catalog.jsonb
                             when pg_catalog.jsonb_typeof(instruction_metadata) operator(pg_catalog.=) 'object'
                               then instruction_metadata
-                            else pg_catalog.jsonb_build_object('original_metadata', instruction_metadata)
+                            else pg_catalog.jsonb_set('{"original_metadata": null}', '{original_metadata}', instruction_metadata)
                           end
                           operator(pg_catalog.||)
-                          pg_catalog.jsonb_build_object(
-                            'archived', true,
-                            'original_payload_size', coalesce(pg_catalog.octet_length(payload::pg_catalog.text), 0))`,
+                          pg_catalog.jsonb_set(
+                            '{"archived": true, "original_payload_size": 0}',
+                            '{original_payload_size}',
+                            coalesce(pg_catalog.octet_length(payload::pg_catalog.text), 0)::pg_catalog.text::pg_catalog.jsonb)`,
           changeParameters: [note],
           // Triggers may add to the metadata, but nothing to what takes the content's place.
           written: {

@@ -9,6 +9,7 @@ import { checkAcknowledgementKey } from './acknowledgement-key.ts';
 import { deletesAcknowledgements } from './acknowledgements.ts';
 import { Budgets } from './budget.ts';
 import { checkKeys, columnTypes } from './catalog.ts';
+import { refuseDistributed } from './citus.ts';
 import { lookAtClock } from './clock.ts';
 import { unconfirmed } from './confirm.ts';
 import { countDue } from './count.ts';
@@ -65,6 +66,7 @@ export async function planRun(options: RunOptions, session: Session, stop: Abort
     if (!options.dryRun) await refuseStandby(client);
     if (options.limits.maxReplicationLag !== undefined) await checkReplicationVisible(client);
     const tables = tablesIn(options.schema);
+    await refuseDistributed(client, options.schema);
     const types = await columnTypes(client, options.schema);
     await checkKeys(client, options.schema);
     await checkTimeZone(client, options.timestampTimeZone, types);
@@ -78,9 +80,7 @@ export async function planRun(options: RunOptions, session: Session, stop: Abort
       (name) => options.operations.includes(name) && !(name === 'acknowledgements' && gated),
     );
     // Counting leaves the other processors to the foreground, and what the planner guesses too high is not compiled.
-    await client.query(
-      `select set_config('max_parallel_workers_per_gather', '0', true), set_config('jit', 'off', true)`,
-    );
+    await client.query('set local max_parallel_workers_per_gather to 0; set local jit to off');
     const moment = fromDatabase ? { instant, types, timeZone: options.timestampTimeZone } : undefined;
     const operations: PlannedOperation[] = [];
     for (const name of wanted) operations.push(await planOperation(client, tables, all[name], moment, stop));

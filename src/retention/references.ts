@@ -89,7 +89,7 @@ async function referencesTo(client: pg.Client, tables: Tables, name: DeletedFrom
                            join pg_am m on m.oid = i.relam
                           where x.indrelid = c.oid and x.indisvalid and x.indpred is null
                             and m.amname in ('btree', 'hash') and x.indkey[0] = any(f.conkey))
-                   then format('create index %son %s (%s);', case c.relkind when 'r' then 'concurrently ' end, c.quoted, k.columns)
+                   then format('create index %son %s (%s);', case when c.relkind = 'r' then 'concurrently ' end, c.quoted, k.columns)
                    end] as missing
        from family
        join pg_constraint f on f.confrelid = family.rel and f.contype = 'f' and f.conparentid = 0
@@ -137,7 +137,7 @@ async function readFingerprint(client: pg.Client, table: string): Promise<string
                               array(select a.attname::text
                                       from pg_attribute a
                                      where a.attrelid = g.tgrelid
-                                       and a.attnum = any(case g.tgrelid when f.conrelid then f.conkey else f.confkey end)
+                                       and a.attnum = any(case when g.tgrelid = f.conrelid then f.conkey else f.confkey end)
                                      order by a.attnum)) as text
                from (select distinct own.tgconstraint as oid
                        from pg_trigger own

@@ -301,8 +301,8 @@ export const mutants: Mutant[] = [
   {
     name: 'row_security = off: a policy that filters hides rows',
     file: 'src/database/session.ts',
-    find: `pg_catalog.set_config('row_security', 'off', true)`,
-    replace: `pg_catalog.set_config('row_security', 'on', true)`,
+    find: 'set local row_security to off',
+    replace: 'set local row_security to on',
     tests: ['test/postgres/grants.test.ts'],
   },
   {
@@ -324,8 +324,8 @@ export const mutants: Mutant[] = [
   {
     name: "the pinned search_path: a run's statements find what strangers have made",
     file: 'src/database/session.ts',
-    find: `pg_catalog.set_config('search_path', '\${pinnedPath}', true)`,
-    replace: 'true',
+    find: `set local search_path to \${pinnedPath}; `,
+    replace: '',
     tests: hostile,
   },
   {
