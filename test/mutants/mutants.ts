@@ -317,8 +317,8 @@ export const mutants: Mutant[] = [
   {
     name: "the archived ones' mark: they are archived again",
     file: 'src/retention/instructions.ts',
-    find: `((\${of}payload operator(pg_catalog.->) 'archived') operator(pg_catalog.=) 'true'::pg_catalog.jsonb) is not true`,
-    replace: 'true',
+    find: 'payloadArchived(of)} is not true',
+    replace: 'payloadArchived(of)} is not null',
     tests: ['test/postgres/operations.test.ts'],
   },
   {
@@ -331,8 +331,8 @@ export const mutants: Mutant[] = [
   {
     name: 'one operator that is not qualified, in a statement that changes rows',
     file: 'src/retention/instructions.ts',
-    find: 't.status operator(pg_catalog.=) any($2)',
-    replace: 't.status = any($2)',
+    find: '$1 and t.status operator(pg_catalog.=) any($2)',
+    replace: '$1 and t.status = any($2)',
     tests: hostile,
   },
   {
