@@ -3,6 +3,7 @@ import { cutText, type RunReport, type RunResult } from '../api/run-result.ts';
 import { statisticsJob } from '../api/spec.ts';
 import { ApiError } from '../kubernetes/api-error.ts';
 import type { Client } from '../kubernetes/client.ts';
+import { applyStatus } from './apply-status.ts';
 import type { JobEvidence } from './diagnosis.ts';
 import { isRemembered } from './history.ts';
 import {
@@ -88,9 +89,9 @@ export async function eventsOf(client: Client, { metadata }: Job): Promise<CoreE
 /** Writes what the run would have, as the field managers that the run would have used. */
 async function report(client: Client, policy: StoredPolicy, name: string, run: RunReport): Promise<StoredPolicy> {
   const { statistics, ...lastRun } = run;
-  const write = (status: object) => applyAs(client, policy, runFieldManager(name), status);
+  const write = (status: object) => applyStatus(client, policy, runFieldManager(name), status);
   try {
-    if (statistics) await applyAs(client, policy, statisticsFieldManager, { statistics });
+    if (statistics) await applyStatus(client, policy, statisticsFieldManager, { statistics });
     return await write({ jobs: [{ name, lastRun }] });
   } catch (error) {
     if (!(error instanceof ApiError) || (error.status !== 400 && error.status !== 422)) throw error;
@@ -109,21 +110,7 @@ export async function forgetJobs(client: Client, stored: StoredPolicy, names: st
     const ofRuns = manager.startsWith(runFieldManager('')) || manager === statisticsFieldManager;
     // What an update has written would stay, and be written at every reconcile anew.
     if (operation !== 'Apply' || subresource !== 'status' || !ofRuns || kept.has(manager)) continue;
-    policy = await applyAs(client, policy, manager, undefined);
+    policy = await applyStatus(client, policy, manager, undefined);
   }
   return policy;
-}
-
-function applyAs(
-  client: Client,
-  policy: StoredPolicy,
-  fieldManager: string,
-  status: object | undefined,
-): Promise<StoredPolicy> {
-  const { namespace, name, uid } = policy.metadata;
-  return client.apply(
-    resources.policies,
-    { metadata: { namespace, name, uid }, status },
-    { fieldManager, force: true, subresource: 'status' },
-  );
 }

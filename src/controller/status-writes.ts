@@ -3,6 +3,7 @@ import { conditionTypes, type RetentionPolicyStatus } from '../api/status.ts';
 import { ApiError } from '../kubernetes/api-error.ts';
 import type { Client } from '../kubernetes/client.ts';
 import { applyWouldChange } from '../kubernetes/equality.ts';
+import { applyStatus } from './apply-status.ts';
 import { fieldManager } from './names.ts';
 import { parseStatus, resources, type StoredPolicy } from './objects.ts';
 
@@ -29,8 +30,7 @@ export async function writeStatus(
   if (stored.omitted) return patchStatus(client, stored, status);
   if (!statusDiffers(stored, status)) return stored;
   const { uid, resourceVersion } = stored.metadata;
-  const desired = configurationOf(stored, status);
-  const write = () => client.apply(resources.policies, desired, { fieldManager, force: true, subresource: 'status' });
+  const write = () => applyStatus(client, stored, fieldManager, status);
   try {
     return await write();
   } catch (error) {
