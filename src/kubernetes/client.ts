@@ -188,7 +188,7 @@ export class Client {
     return this.#write('patch', resource, { method: 'PATCH', path, query, contentType, body }, options);
   }
 
-  /** JSON merge patch: changes the fields that `patch` names and no others; null removes one. With metadata.uid only of that very object (else 409). */
+  /** JSON merge patch: changes the fields that `patch` names and no others; null removes one. With metadata.uid only of that very object (else 409), but for a status, where only resourceVersion is compared. */
   mergePatch<T extends KubernetesObject>(
     resource: Resource<T>,
     ref: ObjectRef,

@@ -53,7 +53,7 @@ async function applyPatiently(
   end: number,
   signal: AbortSignal,
 ): Promise<void> {
-  // With the uid, a policy that was deleted and made again under the same name is not hit.
+  // The uid says whose result it is: the API server compares it where a spec is written, and not yet for a status.
   const metadata = { name: policy.name, namespace: policy.namespace, uid: policy.uid };
   const options = { fieldManager, force: true, subresource: 'status' as const, timeoutMs: requestTimeoutMs };
   for (let pauseMs = 250; ; pauseMs = Math.min(pauseMs * 2, 5_000)) {
