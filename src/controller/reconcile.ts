@@ -155,13 +155,14 @@ export class Reconciler {
     });
     // Two controllers that do not agree would write it in turns, without end.
     const said = { key: `status ${key}`, content: statusContent(status), differs: 'status' };
-    const statusWaitMs = statusDiffers(stored, status) ? this.#contested.waitMs(said) : 0;
+    const differs = statusDiffers(stored, status);
+    const statusWaitMs = differs ? this.#contested.waitMs(said) : 0;
     if (statusWaitMs > 0) {
       if (error) throw error;
       return { requeueAfterMs: Math.min(statusWaitMs, placed.againMs ?? statusWaitMs) };
     }
     const written = await writeStatus(client, stored, status);
-    if (written !== stored) this.#contested.wrote(said, '');
+    if (differs) this.#contested.wrote(said, '');
     stored = this.#recorded(stored, written);
     request?.announce();
     for (const { type, reason, message } of announcements(statusBefore, status)) {

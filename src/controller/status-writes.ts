@@ -12,9 +12,12 @@ export function statusContent({ conditions, ...status }: RetentionPolicyStatus):
   return { ...status, conditions: conditions?.map(({ lastTransitionTime: _, ...condition }) => condition) };
 }
 
-/** Whether the controller's part of a policy's status, as far as it can be read, is not as it should be. */
+/** Whether an apply would change the controller's part of a policy's status; never where it is patched, since parts cannot be read. */
 export function statusDiffers(stored: StoredPolicy, status: RetentionPolicyStatus): boolean {
-  return applyWouldChange(configurationOf(stored, status), stored, { fieldManager, subresource: 'status' });
+  return (
+    !stored.omitted &&
+    applyWouldChange(configurationOf(stored, status), stored, { fieldManager, subresource: 'status' })
+  );
 }
 
 function configurationOf({ metadata: { namespace, name, uid } }: StoredPolicy, status: RetentionPolicyStatus) {

@@ -8,6 +8,7 @@ import { adminClient, controllerConnection, installOperator, startController } f
 import { eventually } from '../support/eventually.ts';
 import { useCluster } from '../support/kubernetes/cluster.ts';
 import { startCountingProxy } from '../support/kubernetes/counting-proxy.ts';
+import { recordingLog } from '../support/log.ts';
 import { conditionOf, Policies } from '../support/policies.ts';
 
 const cluster = useCluster();
@@ -28,17 +29,24 @@ afterEach(async () => {
 async function start(options: Partial<ControllerOptions> = {}) {
   const proxy = await startCountingProxy(await controllerConnection(cluster));
   const { connection } = proxy;
+  const { log, lines } = recordingLog();
   const controller = await startController(cluster, {
     connection,
     namespaces: [policies.namespace],
     relistMs: 500,
+    log,
     ...options,
   });
   ending.push(async () => {
     await controller.stop();
     await proxy.close();
   });
-  return { ...controller, writes: (what: string) => proxy.writes().filter((write) => write.includes(what)).length };
+  const warnings = () => lines.filter(({ level }) => level === 'warn').map(({ message }) => message);
+  return {
+    ...controller,
+    warnings,
+    writes: (what: string) => proxy.writes().filter((write) => write.includes(what)).length,
+  };
 }
 
 /** Does this again and again, until the test ends. */
@@ -117,6 +125,7 @@ it('another manager that suspends the CronJob each time it is resumed is named, 
   );
   await tenSeconds(since);
   expect(controller.writes('/cronjobs/')).toBeLessThan(10);
+  expect(controller.warnings()).toEqual([expect.stringContaining('field manager flux')]);
 });
 
 it('what is deleted each time it is created is not created again and again at once', async () => {

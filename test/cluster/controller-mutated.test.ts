@@ -168,3 +168,14 @@ it('a Job that was asked for and is changed on its way in is told of, but for wh
     /^Made Job .*; changed by admission: Job smartem-.* \(spec\.template\.spec\.containers\[runner\]\.args\)$/,
   );
 });
+
+it('a service account that an admission policy changes is not reported as in place either', async () => {
+  const mutation = { op: 'add', path: '/automountServiceAccountToken', value: 'true' } as const;
+  admission = await mutate(cluster, policies.namespace, [mutation], 'serviceaccounts');
+  await start();
+  await policies.apply('smartem');
+  expect(conditionOf(await policies.settled('smartem', 'Ready', 'False'), 'Ready')).toMatchObject({
+    reason: 'ChangedByAdmission',
+    message: 'Changed by admission: ServiceAccount retention-smartem (automountServiceAccountToken)',
+  });
+});

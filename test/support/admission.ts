@@ -5,7 +5,7 @@ import type { Cluster } from './kubernetes/cluster.ts';
 /** One operation of an RFC 6902 patch, whose value is a CEL expression. */
 export type Mutation = { op: 'add' | 'replace'; path: string; value: string };
 
-const groups = { cronjobs: 'batch', jobs: 'batch', roles: 'rbac.authorization.k8s.io' };
+const groups = { cronjobs: 'batch', jobs: 'batch', roles: 'rbac.authorization.k8s.io', serviceaccounts: '' };
 type Kind = keyof typeof groups;
 
 /** An admission policy of one namespace, in force when this resolves; `end` takes it away. */
@@ -81,6 +81,7 @@ async function begin(
 /** Like ours as far as the mutations go. */
 function probeOf(on: Kind): object {
   const metadata = { name: 'probe', labels: { probe: 'yes' } };
+  if (on === 'serviceaccounts') return { apiVersion: 'v1', kind: 'ServiceAccount', metadata };
   if (on === 'roles') return { apiVersion: 'rbac.authorization.k8s.io/v1', kind: 'Role', metadata, rules: [] };
   const runner = { name: 'runner', image: 'probe', args: ['run'], env: [{ name: 'RETENTION_POLICY', value: '{}' }] };
   const job = { template: { spec: { restartPolicy: 'Never', containers: [runner] } } };
