@@ -38,6 +38,11 @@ const operationResultSchema = z.object({
     .describe(
       'Rows left as they were, because the database refuses to change them or a trigger or rule undoes the change.',
     ),
+  undated: rows
+    .optional()
+    .describe('Rows that are never due because the column that their age is counted from is NULL.'),
+  uncovered: rows.optional().describe('Rows past their age in a status that the operation does not take.'),
+  alreadyArchived: rows.optional().describe('Rows past their age whose content is the note of an earlier run.'),
   kept: z
     .array(z.object({ table: z.string().max(130), rows }))
     .max(16)
@@ -85,6 +90,13 @@ export const statisticsSchema = z.object({
   uncovered: z
     .object({ sessions: byStatus.optional(), instructions: byStatus.optional() })
     .describe('Rows past their age in a status that no operation takes.'),
+  undated: byTable(rows)
+    .optional()
+    .describe('Rows that are never due because the column that their age is counted from is NULL, per operation.'),
+  alreadyArchived: z
+    .object({ sessions: rows.optional(), instructions: rows.optional() })
+    .optional()
+    .describe('Rows past their age whose content is the note of an earlier run, per operation.'),
 });
 export type Statistics = z.output<typeof statisticsSchema>;
 

@@ -74,11 +74,16 @@ function statisticsText(statistics: Statistics): string {
         `${kind}: ${number.format(count)} past their age in status ${JSON.stringify(status)}`,
     ),
   );
+  const undated = kinds.flatMap((kind) => {
+    const count = statistics.undated?.[kind] ?? 0;
+    return count === 0 ? [] : [`${kind}: ${number.format(count)} without a time to count their age from, never due`];
+  });
   return [
     ...table([['TABLE', 'ROWS', 'SIZE', 'OLDEST', 'DUE'], ...rows]),
     '',
     `${statistics.totalSize} in all, observed at ${statistics.observedAt}`,
     ...(uncovered.length === 0 ? [] : ['', 'In no status that an operation takes:', ...uncovered]),
+    ...(undated.length === 0 ? [] : ['', ...undated]),
   ].join('\n');
 }
 

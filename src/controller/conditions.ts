@@ -107,7 +107,22 @@ function newestRuns({ jobs, notStarted, dryRun }: Findings): State {
     const message = `No run that changes rows has ended yet of: ${waiting.join(', ') || 'any job'}`;
     return { status: 'Unknown', reason: 'NoRunYet', message };
   }
-  return { status: 'True', reason: 'RunsSucceeded', message: 'The newest run of every job succeeded' };
+  return { status: 'True', reason: 'RunsSucceeded', message: `The newest run of every job succeeded${untaken(jobs)}` };
+}
+
+/** Rows that no run takes however old they get: a policy that matches nothing succeeds every night. */
+function untaken(jobs: JobStatus[]): string {
+  const words = jobs.flatMap(({ name, lastRun }) =>
+    (lastRun?.operations ?? []).flatMap((operation) => [
+      ...(operation.uncovered
+        ? [`${name}: ${operation.uncovered} ${operation.name} are past their age in a status that is not taken`]
+        : []),
+      ...(operation.undated
+        ? [`${name}: ${operation.undated} ${operation.name} have no time to count their age from`]
+        : []),
+    ]),
+  );
+  return words.length === 0 ? '' : `. Never taken: ${words.join('; ')}`;
 }
 
 /** Left on by oversight, it must not look like success: how runs that change rows went is what the condition says. */

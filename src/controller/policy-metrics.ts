@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { suspendedUntil } from '../api/policy.ts';
+import { statisticsJob } from '../api/spec.ts';
 import type { RetentionPolicyStatus } from '../api/status.ts';
 import { parseStatus, type StoredPolicy } from './objects.ts';
 
@@ -35,8 +36,12 @@ export const policyMetrics = {
     labels: ['job', 'operation', 'action'],
   },
   last_run_left_rows: {
-    help: 'Rows that the newest run of a job left: skipped because others held them locked twice, failed because the database refuses to change them.',
+    help: 'Rows that the newest run of a job left: skipped because others held them locked twice, failed because the database refuses to change them, undated because they have no age, uncovered because of their status.',
     labels: ['job', 'operation', 'reason'],
+  },
+  already_archived_rows: {
+    help: 'Rows past their age whose content is the note of an earlier run.',
+    labels: ['job', 'operation'],
   },
   next_run_timestamp_seconds: { help: 'When a job starts next.', labels: job },
   due_rows: { help: 'Rows due per operation, by the newest statistics.', labels: ['operation'] },
@@ -112,7 +117,7 @@ function samplesOf(stored: StoredPolicy): Sample[] {
     flag('contested', contestedReasons.has(condition('Ready')?.reason ?? '')),
     flag('overdue', condition('LastRunSucceeded')?.reason === 'Overdue'),
     ...(status.jobs ?? []).flatMap(samplesOfJob),
-    ...samplesOfStatistics(status.statistics),
+    ...samplesOfStatistics(status),
   ];
 }
 
@@ -138,18 +143,43 @@ function samplesOfJob({
       if (value === undefined) continue;
       samples.push({ metric: 'last_run_rows', labels: { ...labels, operation: operation.name, action }, value });
     }
-    for (const reason of ['skipped', 'failed'] as const) {
-      const value = operation[reason] ?? 0;
-      samples.push({ metric: 'last_run_left_rows', labels: { ...labels, operation: operation.name, reason }, value });
-    }
+    samples.push(...samplesOfLeft(name, operation.name, { failed: 0, ...operation }));
   }
   return samples;
 }
 
-function samplesOfStatistics(statistics: RetentionPolicyStatus['statistics']): Sample[] {
+const reasons = ['skipped', 'failed', 'undated', 'uncovered'] as const;
+
+/** What a run found that it left, as far as it was counted. */
+function samplesOfLeft(
+  job: string,
+  operation: string,
+  left: Partial<Record<(typeof reasons)[number] | 'alreadyArchived', number | undefined>>,
+): Sample[] {
+  const sample = (metric: Sample['metric'], value: number | undefined, labels: Record<string, string> = {}) =>
+    value === undefined ? [] : [{ metric, labels: { job, operation, ...labels }, value }];
+  return [
+    ...reasons.flatMap((reason) => sample('last_run_left_rows', left[reason], { reason })),
+    ...sample('already_archived_rows', left.alreadyArchived),
+  ];
+}
+
+function samplesOfStatistics({ statistics, jobs = [] }: RetentionPolicyStatus): Sample[] {
   const due = Object.entries(statistics?.due ?? {});
   const oldest = Object.entries(statistics?.oldest ?? {});
+  const { undated, uncovered, alreadyArchived } = statistics ?? {};
+  // What no job does is none of the policy's business.
+  const done = new Set(jobs.flatMap(({ lastRun }) => (lastRun?.operations ?? []).map(({ name }) => name)));
+  const left = [...done].flatMap((kind) => {
+    const covers = kind === 'sessions' || kind === 'instructions' ? kind : undefined;
+    return samplesOfLeft(statisticsJob, kind, {
+      undated: undated?.[kind],
+      uncovered: covers && uncovered?.[covers]?.reduce((sum, { rows }) => sum + rows, 0),
+      alreadyArchived: covers && alreadyArchived?.[covers],
+    });
+  });
   return [
+    ...left,
     ...due.map(([operation, value]): Sample => ({ metric: 'due_rows', labels: { operation }, value })),
     ...oldest.map(
       ([record, time]): Sample => ({

@@ -29,6 +29,7 @@ export function acknowledgements({ tables, keys }: Scope, cutoff: string): Opera
       table,
       from: `${tables.acknowledgement} t where ${pastAge} and exists (${rows})`,
     })),
+    untaken: { undated: { where: 't.created_at is null', values: [] } },
     atStake: [`${tables.acknowledgement} t`],
     steps: [
       {

@@ -15,6 +15,9 @@ export function connections({ tables, retention }: Scope, cutoff: string, closed
     dueParameters: [cutoff],
     updates: ['status', 'closed_at', 'close_reason'],
     kept: [],
+    untaken: {
+      undated: { where: `t.last_heartbeat_at is null and t.status operator(pg_catalog.=) 'active'`, values: [] },
+    },
     atStake: [`${tables.connection} t where t.status operator(pg_catalog.=) 'active'`],
     steps: [
       {

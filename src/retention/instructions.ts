@@ -47,6 +47,20 @@ export function instructions({ tables, retention, instant, keys }: Scope, cutoff
       table,
       from: `${tables.instruction} t where ${pastAge} and not exists (${acknowledgements}) and exists (${rows})`,
     })),
+    untaken: {
+      undated: {
+        where: 't.created_at is null and t.status operator(pg_catalog.=) any($1)',
+        values: [retention.statuses.instructions],
+      },
+      uncovered: {
+        where: 't.created_at operator(pg_catalog.<) $1 and (t.status operator(pg_catalog.=) any($2)) is not true',
+        values: [cutoff, retention.statuses.instructions],
+      },
+      alreadyArchived: {
+        where: `${pastAge} and ${payloadArchived('t.')}`,
+        values: [cutoff, retention.statuses.instructions],
+      },
+    },
     atStake: [
       // The newest first: they are not archived yet, and those that are stay for years.
       `${tables.instruction} t where ${notArchived} order by t.created_at desc`,

@@ -77,6 +77,11 @@ export interface Operation {
   /** What counts the rows past their age that other tables' rows keep from being deleted, as a step's `from`. */
   kept: readonly { table: string; from: string }[];
   /**
+   * Rows that it does not take however old they get, by the reason: conditions on the table, aliased `t`, each with parameters
+   * of its own.
+   */
+  untaken: Partial<Record<'undated' | 'uncovered' | 'alreadyArchived', { where: string; values: readonly unknown[] }>>;
+  /**
    * What statements that count the rows with something left to lose select from, due or not, as `t` with a condition: no
    * row twice, the cheapest first.
    */

@@ -25,6 +25,7 @@ import { checkReferences, checkUpdatedColumns, inboundKeys } from './references.
 import { checkReplicationVisible } from './replication-lag.ts';
 import { type Tables, tablesIn } from './tables.ts';
 import { checkTimeZone } from './time-zone.ts';
+import { countUntaken, type Untaken } from './untaken.ts';
 
 /** One operation of a run, counted before the first write; `error` says why it cannot run at all. */
 export interface PlannedOperation {
@@ -32,6 +33,8 @@ export interface PlannedOperation {
   changes: Changes;
   /** Rows that other tables keep from being deleted. */
   kept: Kept[];
+  /** Rows that it does not take however old they get; left out where counting them costs too much. */
+  untaken?: Untaken;
   error?: string;
   /** What is to be said of its newest rows. */
   notes?: string[] | undefined;
@@ -112,7 +115,11 @@ async function planOperation(
     if (operation.name === 'instructions') await checkAcknowledgementKey(client, tables);
     checkReferences(operation.table, operation.keys?.references ?? []);
     if (operation.updates.length > 0) await checkUpdatedColumns(client, operation.table, operation.updates);
-    const counted = { changes: await countDue(client, operation), kept: await countKept(client, operation) };
+    const counted = {
+      changes: await countDue(client, operation),
+      kept: await countKept(client, operation),
+      untaken: await countUntaken(client, operation),
+    };
     const { notes, refusal } = moment === undefined ? {} : await lookAtNewestRows(client, operation, moment);
     return { operation, notes, ...(refusal === undefined ? counted : { changes: {}, kept: [], error: refusal }) };
   } catch (error) {

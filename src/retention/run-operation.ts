@@ -25,7 +25,7 @@ export const secondsBetween = (started: Date, ended: Date): number =>
  * more became due than its budget, `unsure` one where what it changed may be lost when the server crashes.
  */
 export async function runOperation(
-  { operation, changes: expected, kept, error: obstacle }: PlannedOperation,
+  { operation, changes: expected, kept, untaken, error: obstacle }: PlannedOperation,
   options: RunOptions,
   session: Session,
   stop: AbortSignal,
@@ -96,6 +96,7 @@ export async function runOperation(
     ...progress.changes,
     skipped: progress.skipped,
     ...(progress.failures.count === 0 ? {} : { failed: progress.failures.count }),
+    ...untaken,
     ...(kept.length === 0 ? {} : { kept }),
     batches: progress.batches,
     durationSeconds: secondsBetween(started, options.now()),

@@ -78,12 +78,13 @@ const auditTrailNotes = (plan: Plan) =>
 /** The counts that a real run would reach. Writes nothing and locks nothing. */
 async function dryRun(options: RunOptions, session: Session, stop: Stop): Promise<Outcome> {
   const plan = await planRun(options, session, stop.signal);
-  const operations = plan.operations.map(({ operation, changes, kept, error }): OperationResult => {
+  const operations = plan.operations.map(({ operation, changes, kept, untaken, error }): OperationResult => {
     const counted = { name: operation.name, cutoff: operation.cutoff, ...changes };
     options.log.info({ ...counted, error }, 'would change');
     return {
       ...counted,
       skipped: 0,
+      ...untaken,
       ...(kept.length === 0 ? {} : { kept, message: keptNotes(kept).join('; ') }),
       batches: 0,
       durationSeconds: 0,

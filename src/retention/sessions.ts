@@ -29,6 +29,21 @@ export function sessions({ tables, retention, instant }: Scope, cutoff: string):
     dueParameters: [cutoff, retention.statuses.sessions],
     updates: ['experimental_parameters'],
     kept: [],
+    untaken: {
+      undated: {
+        where: `t.ended_at is null and t.status operator(pg_catalog.=) any($1) and ${hasContent('t.')}`,
+        values: [retention.statuses.sessions],
+      },
+      uncovered: {
+        where: 't.ended_at operator(pg_catalog.<) $1 and (t.status operator(pg_catalog.=) any($2)) is not true',
+        values: [cutoff, retention.statuses.sessions],
+      },
+      alreadyArchived: {
+        where: `t.ended_at operator(pg_catalog.<) $1 and t.status operator(pg_catalog.=) any($2)
+      and ${parametersArchived('t.')}`,
+        values: [cutoff, retention.statuses.sessions],
+      },
+    },
     // The newest first: they are not archived yet, and those that are stay for years.
     atStake: [`${tables.session} t where ${hasContent('t.')} order by t.created_at desc`],
     steps: [

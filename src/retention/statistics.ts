@@ -10,6 +10,7 @@ import { type Changes, type Operation, rowsOf } from './operation.ts';
 import { inboundKeys } from './references.ts';
 import { type Tables, tableNames, tablesIn } from './tables.ts';
 import { checkTimeZone } from './time-zone.ts';
+import { countOne, untakenQueries } from './untaken.ts';
 
 /** The tables under the names that statistics give them. */
 const kinds = [
@@ -55,6 +56,8 @@ export async function collectStatistics(session: Session, options: StatisticsOpt
       oldest: {},
       due: {},
       uncovered: {},
+      undated: {},
+      alreadyArchived: {},
     };
     for (const [kind, table] of kinds) {
       statistics.recordCounts[kind] = await countRows(client, stop, tables[table]);
@@ -64,6 +67,11 @@ export async function collectStatistics(session: Session, options: StatisticsOpt
       );
       const due = await unlessTooLong(client, stop, () => dueRows(client, operations[kind], options.retention));
       statistics.due[kind] = due === undefined ? undefined : rowsOf(due);
+      const { undated, alreadyArchived } = untakenQueries(operations[kind]);
+      statistics.undated![kind] = undated && (await unlessTooLong(client, stop, () => countOne(client, undated)));
+      if (alreadyArchived && (kind === 'sessions' || kind === 'instructions')) {
+        statistics.alreadyArchived![kind] = await unlessTooLong(client, stop, () => countOne(client, alreadyArchived));
+      }
     }
     await addSizes(client, stop, tables, statistics);
     statistics.uncovered = {
@@ -176,10 +184,10 @@ async function addSizes(client: pg.Client, stop: AbortSignal, tables: Tables, st
 async function uncovered(client: pg.Client, stop: AbortSignal, operation: Operation, statuses: readonly string[]) {
   const result = await unlessTooLong(client, stop, () =>
     client.query<{ status: string; rows: string }>(
-      `select left(status, 64) as status, count(*) as rows
+      `select coalesce(left(status, 64), '(null)') as status, count(*) as rows
          from ${operation.table}
         where ${operation.ageColumn} < $1
-          and status <> all($2)
+          and (status = any($2)) is not true
         group by status
         order by count(*) desc, status
         limit 50`,

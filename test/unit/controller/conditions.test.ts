@@ -111,6 +111,22 @@ describe('LastRunSucceeded', () => {
     });
   });
 
+  it('is True, and names the rows that no run takes, as the newest runs counted them', () => {
+    const counted = { skipped: 0, batches: 0, durationSeconds: 0 };
+    const lastRun = runOf('nightly', {
+      operations: [
+        { name: 'instructions', ...counted, uncovered: 12, undated: 0 },
+        { name: 'sessions', ...counted, undated: 3 },
+      ],
+    });
+    expect(lastRunSucceeded({ jobs: [{ ...succeeded, lastRun }] })).toMatchObject({
+      status: 'True',
+      reason: 'RunsSucceeded',
+      message:
+        'The newest run of every job succeeded. Never taken: nightly: 12 instructions are past their age in a status that is not taken; nightly: 3 sessions have no time to count their age from',
+    });
+  });
+
   it('is Unknown in a dry run, whatever succeeded before, and says when rows were last changed', () => {
     const earlier = { name: 'weekly', lastSuccessTime: '2026-02-27T03:01:00Z' };
     expect(lastRunSucceeded({ dryRun: true, jobs: [earlier, succeeded] })).toMatchObject({

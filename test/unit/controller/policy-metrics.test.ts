@@ -13,7 +13,17 @@ const run = {
   result: 'Partial',
   rows: 12,
   operations: [
-    { name: 'instructions', archived: 7, deleted: 5, skipped: 0, failed: 2, batches: 2, durationSeconds: 80 },
+    {
+      name: 'instructions',
+      archived: 7,
+      deleted: 5,
+      skipped: 0,
+      failed: 2,
+      undated: 4,
+      alreadyArchived: 8,
+      batches: 2,
+      durationSeconds: 80,
+    },
     { name: 'sessions', archived: 0, skipped: 3, batches: 0, durationSeconds: 1 },
   ],
 };
@@ -89,7 +99,14 @@ describe('metrics of policies', () => {
         totalSize: '0 bytes',
         oldest: { instructions: '2019-01-01T00:00:00.000000Z' },
         due: { instructions: 3 },
-        uncovered: {},
+        uncovered: {
+          sessions: [
+            { status: 'ended', rows: 2 },
+            { status: 'x', rows: 3 },
+          ],
+        },
+        undated: { sessions: 6, connections: 7 },
+        alreadyArchived: { sessions: 9 },
       },
     };
     const lines = await scrape([policy('smartem', {}, status)]);
@@ -108,10 +125,16 @@ describe('metrics of policies', () => {
         `retention_policy_last_run_left_rows{${labels},job="nightly",operation="instructions",reason="skipped"} 0`,
         `retention_policy_last_run_left_rows{${labels},job="nightly",operation="instructions",reason="failed"} 2`,
         `retention_policy_last_run_left_rows{${labels},job="nightly",operation="sessions",reason="skipped"} 3`,
+        `retention_policy_last_run_left_rows{${labels},job="nightly",operation="instructions",reason="undated"} 4`,
+        `retention_policy_last_run_left_rows{${labels},job="statistics",operation="sessions",reason="uncovered"} 5`,
+        `retention_policy_last_run_left_rows{${labels},job="statistics",operation="sessions",reason="undated"} 6`,
+        `retention_policy_already_archived_rows{${labels},job="nightly",operation="instructions"} 8`,
+        `retention_policy_already_archived_rows{${labels},job="statistics",operation="sessions"} 9`,
         `retention_policy_due_rows{${labels},operation="instructions"} 3`,
         `retention_policy_oldest_row_timestamp_seconds{${labels},record="instructions"} 1546300800`,
       ]),
     );
+    expect(lines.filter((line) => line.includes('operation="connections"'))).toEqual([]);
   });
 
   test.each(['Reverted', 'ChangedByAdmission'])('one of which others hold a part says so: %s', async (reason) => {
