@@ -67,7 +67,7 @@ describe('a policy that becomes Stalled runs nothing until it is repaired', () =
       'spec.jobs[1].schedule "0 0 31 2,4,6,9,11 *"',
       { jobs: [jobs[0], { ...jobs[1], schedule: '0 0 31 2,4,6,9,11 *' }] },
     ],
-    ['spec.statistics.schedule "0 3 , * *"', { jobs, statistics: { schedule: '0 3 , * *' } }],
+    ['spec.statistics.schedule "0 0 30 feb *"', { jobs, statistics: { schedule: '0 0 30 feb *' } }],
     ['spec.schedule "30 4 31 apr,jun ?"', { jobs, schedule: '30 4 31 apr,jun ?' }],
   ])('by %s, which never fires and Kubernetes takes', async (words, broken) => {
     await policies.apply('smartem', { preset: 'ScientificCompliance', ...broken });
