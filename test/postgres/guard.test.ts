@@ -139,12 +139,13 @@ describe('years of archived rows do not make room for a mistake', () => {
       `insert into agentsession (session_id, agent_id, status, created_at, ended_at, experimental_parameters)
        select n::text, 'agent', case when n % 2 = 0 then 'completed' else 'error' end, time, time,
               case when n <= 6000 then '{"dose": 1}'::jsonb when n <= 7320 then null when n % 5 = 0 then '{}'
-                   else '{"archived": true}' end
+                   else '{"archived": true, "archived_at": "2025-11-23T00:00:00.000000Z", "parameter_count": 1}' end
          from generate_series(1, 51100) n
         cross join lateral (select timestamp '2026-11-23' - n * interval '72 minutes') t (time);
        insert into agentinstruction (session_id, agent_id, instruction_type, status, created_at, payload)
        select '1', 'agent', 'move', 'completed', timestamp '2026-11-23' - n * interval '72 minutes',
-              case when n <= 7320 then '{"x": 1}'::jsonb else '{"archived": true}' end
+              case when n <= 7320 then '{"x": 1}'::jsonb
+                   else '{"archived": true, "archived_at": "2025-11-23T00:00:00.000000Z"}' end
          from generate_series(1, 51100) n;
        insert into agentinstructionacknowledgement (instruction_id, agent_id, session_id, status, created_at)
        select instruction_id, 'agent', '1', 'processed', created_at from agentinstruction;

@@ -16,7 +16,7 @@ const rows = `
   insert into agentinstruction (instruction_id, session_id, agent_id, instruction_type, payload, instruction_metadata,
     status, created_at)
   select ('00000000-0000-0000-0000-00000000000' || n)::uuid, 'old', 'agent', 'move',
-         case when n = 3 then '{"archived": true}'
+         case when n = 3 then '{"archived": true, "archived_at": "2001-02-01T00:00:00.000000Z"}'
               else jsonb_build_object('recipe', (select string_agg(md5(n || ' ' || i), '') from generate_series(1, 50) i)) end,
          case when n = 5 then '["first", "try"]'::jsonb end,
          case when n = 7 then 'pending' else 'completed' end,
