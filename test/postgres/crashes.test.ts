@@ -118,7 +118,13 @@ describe.each(['keyset', 'blocks'] as const)('a run that walks along the %s', (w
         await expectToGoOn(site, what, { before: termination.at });
       } else {
         const result = await site.run({ walk }, { before: termination.at });
-        expect(result, what).toMatchObject({ result: 'Failed', rows: 0, operations: [] });
+        // It is asked again after each flush.
+        const begun = undisturbed.statements.some(
+          (each) => each.connection !== lockConnection && each.number < statement.number,
+        );
+        expect(result, what).toMatchObject(
+          begun ? { result: 'Partial' } : { result: 'Failed', rows: 0, operations: [] },
+        );
         await expectRerunToFinish(site, what);
       }
       termination.expectDone();
@@ -143,8 +149,8 @@ describe.each(['keyset', 'blocks'] as const)('a run that walks along the %s', (w
       });
       cut.expectDone();
     });
-    // A transaction that wrote nothing has no outcome to ask for.
-    const writes = undisturbed.counts.reduce((sum, { batches }) => sum + batches, 0) + undisturbed.counts.length;
+    // A transaction that wrote nothing has no outcome to ask for, and a flush is made once more.
+    const writes = undisturbed.counts.reduce((sum, { batches }) => sum + batches, 0);
     expect(asked).toBe(2 * writes);
   });
 
