@@ -1,5 +1,5 @@
 /** As a run's instant is written; a note of any version begins so. */
-const timestamp = String.raw`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d`;
+const timestamp = `^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}`;
 
 /**
  * SQL condition: a jsonb column holds the note that a run leaves in place of what it archived, known by its whole shape:

@@ -22,7 +22,7 @@ const sessions = '"public"."agentsession"';
 const acknowledged = 'retention_instruction_acknowledged';
 const notArchived = 'retention_instruction_to_archive';
 const sessionNotArchived = 'retention_session_to_archive';
-const time = String.raw`'^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d'`;
+const time = `'^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}'`;
 const payloadNote = `(payload operator(pg_catalog.?) 'archived_at' and (payload operator(pg_catalog.->>) 'archived_at') operator(pg_catalog.~) ${time} and pg_catalog.jsonb_set('{"archived":true,"archived_at":null}'::pg_catalog.jsonb, '{archived_at}', payload operator(pg_catalog.->) 'archived_at') operator(pg_catalog.=) payload)`;
 const parametersNote = parametersArchived('');
 const createAcknowledged = `create index concurrently if not exists "${acknowledged}" on ${instructions} (instruction_id) include (created_at, id, status)`;

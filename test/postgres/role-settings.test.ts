@@ -1,5 +1,5 @@
 import { afterEach, expect, test } from 'vitest';
-import { addInstruction, addInstructions } from '../support/data/due-rows.ts';
+import { acknowledge, addInstruction, addInstructions } from '../support/data/due-rows.ts';
 import { createDatabase, type TestDatabase } from '../support/postgres/database.ts';
 import { pausing } from '../support/postgres/sessions.ts';
 import { connector, run } from '../support/retention.ts';
@@ -48,4 +48,19 @@ test('time limits of the role for whole transactions and for idle ones do not en
   await database.pool.query('select pg_sleep(2.5)');
   paused.resume();
   expect(await result).toMatchObject({ result: 'Succeeded', operations: [{}, { deleted: 3 }, {}, {}] });
+});
+
+test('a note stays a note where backslashes in strings are escapes', async () => {
+  await databaseWith({ standard_conforming_strings: 'off' });
+  await acknowledge(database.pool, await addInstruction(database.pool));
+  const left = async () =>
+    (
+      await database.pool.query(
+        'select payload, instruction_metadata, experimental_parameters from agentinstruction i join agentsession s using (session_id)',
+      )
+    ).rows;
+  expect(await run(database)).toMatchObject({ result: 'Succeeded', rows: 2 });
+  const notes = await left();
+  expect(await run(database)).toMatchObject({ result: 'Succeeded', rows: 0 });
+  expect(await left()).toEqual(notes);
 });
