@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
 import { serverStart } from './flush.ts';
 import { pinnedPath } from './session.ts';
-import { beginWatched, defaultSilence, type Silence } from './silence.ts';
+import { beginWatched, defaultSilence, type Silence, watchTransaction } from './silence.ts';
 
 // "reten" in ASCII, shortened to 31 bits: this program's own class of advisory locks.
 const lockClass = 0x72657465;
@@ -40,8 +40,8 @@ export async function acquireRunLock(
   const lose = () => lost.abort('the connection that holds the run’s lock was lost');
   client.on('error', lose);
   client.on('end', lose);
-  const answered = async <T>(answer: Promise<T>, withinMs = silence.answerWithinMs): Promise<T> => {
-    const timer = setTimeout(() => abandon.abort(), withinMs);
+  const answered = async <T>(answer: Promise<T>): Promise<T> => {
+    const timer = setTimeout(() => abandon.abort(), silence.answerWithinMs);
     return answer.finally(() => clearTimeout(timer));
   };
   // One after the other, each asked after it was wanted: an older answer says nothing of what happened since.
@@ -66,7 +66,8 @@ export async function acquireRunLock(
     // A stricter default isolation would keep a snapshot for as long as the run lasts, and hold back vacuum.
     const begun = beginWatched(client, 'begin isolation level read committed', silence);
     // pgbouncer may have to wait for one of its connections to the server.
-    await answered(begun, silence.idleMs);
+    const none = () => undefined;
+    await begun.finally(watchTransaction(client, connect, silence, none, () => abandon.abort()));
     // transaction_timeout is unknown before PostgreSQL 17.
     await answered(
       client.query(

@@ -61,6 +61,12 @@ async function isAtWork(other: pg.Client, { pid, began }: OpenTransaction): Prom
   return rows.length > 0;
 }
 
+/** True for what pgbouncer says of itself, such as that it has no room; the server's own sessions say it of the protocol alone. */
+function isOfPooler(error: unknown): boolean {
+  const { code, cause } = error as { code?: string; cause?: unknown };
+  return code === '08P01' || (cause !== undefined && isOfPooler(cause));
+}
+
 /** Ends the server's part of a transaction whose client's part has been given up, and with it its locks on rows. */
 async function endTransaction(other: pg.Client, { pid, began }: OpenTransaction): Promise<void> {
   await other.query(
@@ -75,7 +81,7 @@ const isTransaction = `pid operator(pg_catalog.=) $1
 /**
  * Watches a connection from which something is awaited. Where nothing comes, and the server, asked twice, is at work on nothing or
  * does not answer, it ends the server's part of the transaction and calls `giveUp`. With no transaction all that is awaited takes no
- * time, and nothing is asked. Returns what ends the watch.
+ * time, unless a pooler has no room: whether another connection is served is asked. Returns what ends the watch.
  */
 export function watchTransaction(
   client: pg.Client,
@@ -84,19 +90,29 @@ export function watchTransaction(
   transaction: () => OpenTransaction | undefined,
   giveUp: () => void,
 ): () => void {
-  const ask = async <T>(question: (other: pg.Client, about: OpenTransaction) => Promise<T>, signal: AbortSignal) => {
-    const about = transaction();
-    if (about === undefined) return undefined;
-    const other = await connect(signal);
-    return question(other, about).finally(() => other.end());
-  };
   const mayBeAtWork = async () => {
     const signal = AbortSignal.timeout(answerWithinMs);
-    // A server that answers may be at work, whatever it answers.
-    return (await ask(isAtWork, signal).catch((error) => !signal.aborted && !isLostConnection(error))) ?? false;
+    let answered = false;
+    try {
+      const other = await connect(signal);
+      answered = true;
+      const about = transaction();
+      // Of sessions that wait for a pooler the oldest is served first.
+      const question = about === undefined ? other.query('select').then(() => false) : isAtWork(other, about);
+      return await question.finally(() => other.end());
+    } catch (error) {
+      // A pooler that has no room lets nobody in, or has no session of the server to spare, while it waits for one at work.
+      return isOfPooler(error) || (signal.aborted ? answered : !isLostConnection(error));
+    }
+  };
+  const end = async () => {
+    const about = transaction();
+    if (about === undefined) return;
+    const other = await connect(AbortSignal.timeout(answerWithinMs));
+    await endTransaction(other, about).finally(() => other.end());
   };
   return watchForSilence(client, askAfterMs, mayBeAtWork, () => {
-    void ask(endTransaction, AbortSignal.timeout(answerWithinMs))
+    void end()
       .catch(() => {})
       .finally(giveUp);
   });

@@ -200,6 +200,56 @@ test.each([
   expect(lines.filter(({ level }) => level === 'warn')).toEqual([]);
 });
 
+describe.skipIf(pgbouncer === undefined)('a pooler that has no room is not taken for a dead network:', () => {
+  /** As many as a run has itself. */
+  const two = 'default_pool_size = 2';
+  const impatient: Silence = { ...silence, answerWithinMs: 1_000 };
+
+  /** A run by way of a pooler of its own; before the statement that takes its time, or waits for its turn. */
+  async function pooledRun(setting: string, before: (sql: string, pooled: string) => string | Promise<string>) {
+    const small = (await startPgbouncer(database.url, setting))!;
+    try {
+      await addInstructions(database.pool, 5);
+      const { log, lines } = recordingLog();
+      const connect = intercepting(small.url, (sql) => before(sql, small.url));
+      expect(await run(database, { connect, silence: impatient, log })).toMatchObject({
+        result: 'Succeeded',
+        operations: [{}, { deleted: 5 }, {}, {}],
+      });
+      expect(lines.filter(({ level }) => level === 'warn')).toEqual([]);
+    } finally {
+      await small.stop();
+    }
+  }
+
+  test.each([two, 'max_client_conn = 2'])('%s, while a statement takes its time', (setting) =>
+    pooledRun(setting, (sql) =>
+      deleteInstructions.test(sql)
+        ? `with slow as (select pg_catalog.pg_sleep(5)) ${sql} and exists (select from slow)`
+        : sql,
+    ),
+  );
+
+  test.each([
+    ['the lock', 1, 2],
+    ['a batch', 3, 1],
+  ])('others have its sessions when %s begins', async (_, which, others) => {
+    let begun = 0;
+    const theirs: Promise<unknown>[] = [];
+    await pooledRun(two, async (sql, pooled) => {
+      // Of the transactions, the second is the plan's.
+      if (!/^begin/.test(sql) || ++begun !== which) return sql;
+      for (let i = 0; i < others; i++) {
+        const other = await connector(pooled)();
+        await other.query('select');
+        theirs.push(other.query('select pg_sleep(7)').finally(() => other.end()));
+      }
+      return sql;
+    });
+    await Promise.all(theirs);
+  });
+});
+
 test('a connection ends even where the goodbye is never answered', async () => {
   const client = await connector(proxy.through(database.url))();
   proxy.drop();

@@ -14,10 +14,10 @@ export interface Pgbouncer {
 
 /**
  * Starts pgbouncer in transaction mode in front of the database of `url`, for the role and password in it. What is not
- * said here is at its default, so that it refuses what it refuses in production. Undefined, with one line that says why,
+ * said here or in `settings` is at its default, so that it refuses what it refuses in production. Undefined, with one line that says why,
  * where it is neither installed nor can be.
  */
-export async function startPgbouncer(url: string): Promise<Pgbouncer | undefined> {
+export async function startPgbouncer(url: string, settings = ''): Promise<Pgbouncer | undefined> {
   const program = findPgbouncer() ?? installPgbouncer();
   if (program === undefined) {
     console.warn(
@@ -28,7 +28,7 @@ export async function startPgbouncer(url: string): Promise<Pgbouncer | undefined
   const folder = stateFolder('retention-pgbouncer-');
   const through = new URL(url);
   through.host = `127.0.0.1:${await freePort()}`;
-  configure(folder, new URL(url), through.port);
+  configure(folder, new URL(url), through.port, settings);
   const children = new ChildProcesses(folder);
   const child = children.spawn(program, [join(folder, 'pgbouncer.ini')], {
     ...serverOwner(),
@@ -55,7 +55,7 @@ export async function startPgbouncer(url: string): Promise<Pgbouncer | undefined
   return { url: through.href, stop };
 }
 
-function configure(folder: string, server: URL, port: string): void {
+function configure(folder: string, server: URL, port: string, settings: string): void {
   const database = decodeURIComponent(server.pathname.slice(1));
   const users = join(folder, 'users.txt');
   writeFileSync(
@@ -69,6 +69,7 @@ listen_port = ${port}
 unix_socket_dir =
 auth_type = scram-sha-256
 auth_file = ${users}
+${settings}
 `,
   );
   writeFileSync(users, `"${decodeURIComponent(server.username)}" "${decodeURIComponent(server.password)}"\n`, {
