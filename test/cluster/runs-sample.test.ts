@@ -111,7 +111,7 @@ test('the sample policy: applied, run by hand, its rows change as counted, and s
   expect(conditionOf(afterHeartbeat, 'LastRunSucceeded')).toMatchObject({ status: 'Unknown' });
   expect(afterHeartbeat.statistics).toBeUndefined();
 
-  const { status } = await runs.runNow('smartem', 'statistics');
+  const { run: statistics, status } = await runs.runNow('smartem', 'statistics');
   expect(entryOf(status, 'nightly')!.lastRun).toEqual(nightly);
   expect(entryOf(status, 'heartbeat')!.lastRun).toEqual(heartbeat);
   expect(status.statistics).toMatchObject({
