@@ -176,7 +176,7 @@ export class Stage {
   async #keepsRunWaiting(): Promise<boolean> {
     const { rowCount } = await this.#database.pool.query(
       `select from pg_stat_activity
-        where datname = current_database() and query ~ 'update of t$' and pg_blocking_pids(pid) && $1`,
+        where datname = current_database() and query ~ '^select t\\.' and pg_blocking_pids(pid) && $1`,
       [this.#others.map(({ pid }) => pid)],
     );
     return rowCount! > 0;
