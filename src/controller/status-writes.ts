@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
-import { conditionTypes, type RetentionPolicyStatus } from '../api/status.ts';
+import { conditionTypes, type RetentionPolicyStatus, statusSchema } from '../api/status.ts';
 import { ApiError } from '../kubernetes/api-error.ts';
 import type { Client } from '../kubernetes/client.ts';
 import { applyWouldChange } from '../kubernetes/equality.ts';
@@ -67,9 +67,8 @@ async function patchStatus(client: Client, stored: StoredPolicy, status: Retenti
   };
   const there = JSON.parse(JSON.stringify({ ...before, statistics: undefined }));
   if (isDeepStrictEqual(JSON.parse(JSON.stringify({ ...wanted, statistics: undefined })), there)) return stored;
-  const { observedGeneration, conditions, effective, jobs, nextRun, lastRun, runs, lastHandledRunRequest } = wanted;
-  const values = { observedGeneration, conditions, effective, jobs, nextRun, lastRun, runs, lastHandledRunRequest };
-  const fields = Object.fromEntries(Object.entries(values).map(([name, value]) => [name, value ?? null]));
+  const names = (Object.keys(statusSchema.shape) as (keyof typeof wanted)[]).filter((name) => name !== 'statistics');
+  const fields = Object.fromEntries(names.map((name) => [name, wanted[name] ?? null]));
   const patch = { metadata: { uid, resourceVersion }, status: fields };
   return client.mergePatch(resources.policies, stored.metadata, patch, { fieldManager, subresource: 'status' });
 }
