@@ -88,7 +88,11 @@ export async function placement(
     const again = waiting ? undefined : error;
     // Some of them may have been written just now.
     const there = remaining.map((cronJob) => context.ownWrites.newest(cronJob));
-    if (policy.spec.suspend) return { cronJobs: (await suspend(context, there)).cronJobs, retrying, error: again };
+    if (policy.spec.suspend) {
+      const { cronJobs, error: failure } = await suspend(context, there);
+      const message = failure ? stillStart(failure, retrying.message) : retrying.message;
+      return { cronJobs, retrying: { ...retrying, message }, error: again };
+    }
     const isRefused = waiting !== undefined || [400, 403, 422].includes((error as ApiError).status);
     const superseded = isRefused ? there.filter((live) => isSuperseded(live, desired.cronJobs)) : [];
     if (superseded.length === 0) return { cronJobs: there, retrying, error: again };

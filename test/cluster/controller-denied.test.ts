@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest';
+import { suspendAnnotation } from '../../src/api/policy.ts';
 import { resources } from '../../src/controller/objects.ts';
 import { type Admission, deny } from '../support/admission.ts';
 import { adminClient } from '../support/controller.ts';
@@ -86,6 +87,14 @@ describe('where a change is denied', () => {
     admission = await deny(cluster, policies.namespace, { message: 'nothing at all' });
     await policies.apply('smartem', { preset: 'ScientificCompliance' });
     expect(await ready()).toMatch(/^Runs still start, since its CronJobs could not be suspended .*nothing at all/);
+  });
+
+  it('and so is that of a policy that is suspended, which is told as well', async () => {
+    await healthy();
+    admission = await deny(cluster, policies.namespace, { message: 'frozen' });
+    await policies.apply('smartem', { preset: 'Development' }, { [suspendAnnotation]: 'true' });
+    expect(await ready()).toMatch(/^Runs still start, since its CronJobs could not be suspended .*frozen/);
+    expect((await policies.status('smartem')).suspended).toBe(false);
   });
 
   it('runs go on where they do what the policy says', async () => {
