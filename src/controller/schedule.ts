@@ -74,8 +74,17 @@ export function nextRun(schedule: string, timeZone: string, after: Date): Date |
  * run may take (`maxDurationMs`), but no longer than its period.
  */
 export function overdueAt(schedule: string, timeZone: string, since: Date, maxDurationMs: number): Date | undefined {
-  const [first, second] = nextTimes(schedule, timeZone, since, 2);
+  let [first, second] = nextTimes(schedule, timeZone, since, 2);
+  let lateMs = 0;
+  if (!first) {
+    // The API server may know zones that this program does not: `posix/Europe/London`, or one that is new.
+    lateMs = farthestZoneMs;
+    [first, second] = nextTimes(schedule, 'UTC', new Date(since.getTime() + lateMs), 2);
+  }
   if (!first || !second) return undefined;
   const period = second.getTime() - first.getTime();
-  return new Date(second.getTime() + Math.min(maxDurationMs, period));
+  return new Date(second.getTime() + lateMs + Math.min(maxDurationMs, period));
 }
+
+/** No zone's clocks are farther from UTC. */
+const farthestZoneMs = 14 * 3_600_000;

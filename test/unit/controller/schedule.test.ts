@@ -118,6 +118,16 @@ describe('a job is overdue', () => {
     expect(overdueAt('*/15 * * * *', 'UTC', since, hour)).toEqual(at('2026-01-01T13:15:00Z'));
   });
 
+  it.each(['posix/Asia/Tokyo', 'Factory', 'America/Coyhaique_tomorrow'])(
+    'a day later at most, and not too early, in a zone that is not known here: %s',
+    (zone) => {
+      expect(nextRun('0 3 * * *', zone, since)).toBeUndefined();
+      const due = overdueAt('0 3 * * *', zone, since, hour)!.getTime() - since.getTime();
+      expect(due).toBeGreaterThan(48 * hour);
+      expect(due).toBeLessThan((49 + 24 + 28) * hour);
+    },
+  );
+
   it('never, if its schedule or the instant cannot be read', () => {
     expect(overdueAt('nonsense', 'UTC', since, hour)).toBeUndefined();
     expect(overdueAt('0 3 * * *', 'UTC', new Date(Number.NaN), hour)).toBeUndefined();
