@@ -130,6 +130,10 @@ function jobSpec(
   runner: RunnerImage,
 ): NonNullable<Job['spec']> {
   return {
+    // As by default, and stated all the same, so that what others make of them on the way is seen.
+    suspend: false,
+    parallelism: 1,
+    completions: 1,
     // A failed run is not repeated at once: the next one goes on from where it stopped. A drained one starts again.
     backoffLimit: 0,
     podReplacementPolicy: 'Failed',

@@ -23,6 +23,9 @@ export interface ForeignChanges {
   againMs?: number;
 }
 
+/** Reasons of Ready for which others hold what the controller wrote. */
+export const contestedReasons = new Set(['Reverted', 'ChangedByAdmission']);
+
 /** In what an object differs from what is wanted; one that is missing differs as a whole. */
 export function differencesOf(object: KubernetesObject, live: KubernetesObject | undefined): Difference[] {
   if (!live) return [{ path: '', wanted: object, found: undefined, owned: false }];
@@ -95,8 +98,13 @@ const shown = /^\.spec\.(suspend|schedule|timeZone|concurrencyPolicy)$|\]\.(imag
 const circumstances =
   /^(\.metadata|\.spec\.jobTemplate\.metadata|(\.spec\.jobTemplate)?\.spec\.template\.metadata)\.(labels|annotations)\b|^(\.spec\.jobTemplate)?\.spec\.template\.spec\.(nodeSelector|tolerations|affinity|priorityClassName|runtimeClassName|imagePullSecrets|securityContext|containers\[runner\]\.(resources|securityContext|imagePullPolicy))\b|^\.spec\.(successful|failed)JobsHistoryLimit$/;
 
+/** Labels and annotations by which the controller knows what is its own: a Job without them cannot be stopped, or is taken for outdated. */
+const own =
+  /\.metadata\.(labels|annotations)\.retention\.agentdata\.io\/|\.metadata\.labels$|(^|\.jobTemplate)\.metadata\.annotations$/;
+
 /** Whether runs do, or may do, something else by this difference. A copy of the image in another registry has its name and tag. */
 export function changesRuns({ path, wanted, found }: Difference): boolean {
+  if (own.test(path)) return true;
   if (/\.containers\[runner\]\.image$/.test(path)) return lastPart(wanted) !== lastPart(found);
   return !circumstances.test(path);
 }

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { suspendedUntil } from '../api/policy.ts';
 import { statisticsJob } from '../api/spec.ts';
 import type { RetentionPolicyStatus } from '../api/status.ts';
+import { contestedReasons } from './foreign-changes.ts';
 import { parseStatus, type StoredPolicy } from './objects.ts';
 
 /** One line of a policy's metrics, but for the labels that say which policy. */
@@ -52,8 +53,6 @@ export const policyMetrics = {
 } as const;
 
 type PolicyMetric = keyof typeof policyMetrics;
-/** Reasons of Ready for which others hold what the controller wrote. */
-const contestedReasons = new Set(['Reverted', 'ChangedByAdmission']);
 /** Policies that are read at a time: some milliseconds. */
 const policiesAtOnce = 100;
 

@@ -60,6 +60,26 @@ describe('a CronJob that an admission policy changes on its way in', () => {
       { op: 'replace', path: `${runner}/env/0/value`, value: "'hidden'" },
       /containers\[runner\]\.env\[RETENTION_POLICY\]\.value\)/,
     ],
+    [
+      'the labels by which its Jobs are found and stopped',
+      { op: 'add', path: '/spec/jobTemplate/metadata', value: '{"labels": {"team": "em"}}' },
+      /jobTemplate\.metadata\.labels\.retention\.agentdata\.io\/policy/,
+    ],
+    [
+      'the annotation without which its Jobs are taken for outdated',
+      { op: 'add', path: '/spec/jobTemplate/metadata/annotations', value: '{"team": "em"}' },
+      /jobTemplate\.metadata\.annotations\.retention\.agentdata\.io\/template-hash/,
+    ],
+    [
+      'Jobs that never start',
+      { op: 'add', path: '/spec/jobTemplate/spec/suspend', value: 'true' },
+      /spec\.jobTemplate\.spec\.suspend/,
+    ],
+    [
+      'Jobs of several runs at a time',
+      { op: 'add', path: '/spec/jobTemplate/spec/parallelism', value: '3' },
+      /spec\.jobTemplate\.spec\.parallelism/,
+    ],
   ])('is not reported as in place: %s', async (_, mutation, words) => {
     admission = await mutate(cluster, policies.namespace, [mutation]);
     await start();
@@ -144,6 +164,7 @@ describe('a CronJob that an admission policy changes on its way in', () => {
 });
 
 it('a Job that was asked for and is changed on its way in is told of, but for what is added', async () => {
+  // And it takes the other annotations.
   const job = '/spec/template/spec/containers/0';
   admission = await mutate(
     cluster,
@@ -165,7 +186,7 @@ it('a Job that was asked for and is changed on its way in is told of, but for wh
   });
   expect(event!.type).toBe('Warning');
   expect(event!.message).toMatch(
-    /^Made Job .*; changed by admission: Job smartem-.* \(spec\.template\.spec\.containers\[runner\]\.args\)$/,
+    /^Made Job .*; changed by admission: Job smartem-.* \(metadata\.annotations\.\S+\/template-hash, spec\.template\.spec\.containers\[runner\]\.args\)$/,
   );
 });
 

@@ -25,6 +25,13 @@ describe('a field that others changed', () => {
     '.metadata.ownerReferences[u].uid',
     '.rules',
     '.automountServiceAccountToken',
+    '.metadata.labels.retention.agentdata.io/policy',
+    '.metadata.labels',
+    '.metadata.annotations',
+    '.spec.jobTemplate.metadata.labels.retention.agentdata.io/job',
+    '.spec.jobTemplate.metadata.annotations.retention.agentdata.io/template-hash',
+    '.spec.jobTemplate.spec.suspend',
+    '.spec.jobTemplate.spec.parallelism',
   ])('matters to a run: %s', (path) => expect(changesRuns(difference(path))).toBe(true));
 
   it.each([
