@@ -9,6 +9,7 @@ import { notAllowed, nothingAllowed } from './allowed.ts';
 import { announcements } from './announce.ts';
 import { Contested } from './contested.ts';
 import { whyNotStarted } from './diagnosis.ts';
+import { contestedReasons } from './foreign-changes.ts';
 import {
   type CronJob,
   isControlledBy,
@@ -135,7 +136,9 @@ export class Reconciler {
     }
 
     const lastHandled = statusBefore.lastHandledRunRequest;
-    const request = placed.retrying
+    // What others have changed of it may stay for ever, and is no reason to leave people without an answer.
+    const unplaced = placed.retrying && !contestedReasons.has(placed.retrying.reason);
+    const request = unplaced
       ? undefined
       : await handleRequest(this.#options, stored, { policy, jobs, lastHandled, stalled, runner, now: now() });
 
@@ -169,7 +172,7 @@ export class Reconciler {
       this.#options.events.record(stored, type, reason, message);
     }
     // After the controller's own part: what others had taken of that is whole again by now.
-    if (policy && !placed.retrying) this.#recorded(stored, await forgetJobs(client, stored, names));
+    if (policy && !unplaced) this.#recorded(stored, await forgetJobs(client, stored, names));
     // Last: until the status has their results and requests, their being there is what says so.
     if (policy) await deleteJobs(client, surplusJobs(policy, jobs));
     if (error) throw error;

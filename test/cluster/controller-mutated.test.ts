@@ -190,6 +190,16 @@ it('a Job that was asked for and is changed on its way in is told of, but for wh
   );
 });
 
+it('a run is made that was asked for while an admission policy changes the CronJob', async () => {
+  admission = await mutate(cluster, policies.namespace, [{ op: 'replace', path: '/spec/suspend', value: 'true' }]);
+  await start();
+  await policies.apply('smartem');
+  await policies.settled('smartem', 'Ready', 'False');
+  const at = await policies.ask('smartem');
+  await policies.statusOf('smartem', 'the request', ({ lastHandledRunRequest }) => lastHandledRunRequest === at);
+  expect((await client.list(resources.jobs, { namespace: policies.namespace })).items).toHaveLength(1);
+});
+
 it('a service account that an admission policy changes is not reported as in place either', async () => {
   const mutation = { op: 'add', path: '/automountServiceAccountToken', value: 'true' } as const;
   admission = await mutate(cluster, policies.namespace, [mutation], 'serviceaccounts');
