@@ -90,6 +90,11 @@ export class Contested {
     return { message: known.told, overMs: this.#until(known.at + heldMs) };
   }
 
+  /** Whether this was written before, and changed on its way in the same fields. */
+  isTriedAgain(attempt: Attempt): boolean {
+    return this.#known(attempt)?.onTheWay === attempt.differs;
+  }
+
   /** Whether others keep undoing this. */
   isQuarrel(attempt: Attempt): boolean {
     return (this.#known(attempt)?.undone ?? 0) > undoneByAccident;

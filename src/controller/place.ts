@@ -104,13 +104,16 @@ export async function place(
 /** Writes it; with what is there then. */
 async function write(context: PlaceContext, owner: Policy, item: Wanted): Promise<Wanted> {
   const attempt = attemptOf(item);
+  const triedAgain = context.contested.isTriedAgain(attempt);
   const live = await apply(context, owner, item);
   const written = { ...item, live, differences: differencesOf(item.object, live) };
   context.ownWrites.record(live);
-  context.contested.wrote(attempt, attemptOf(written).differs);
+  const { differs } = attemptOf(written);
+  context.contested.wrote(attempt, differs);
   const isAnother = live.metadata.resourceVersion !== item.live?.metadata.resourceVersion;
-  // Of a quarrel the condition tells: an Event of each write would be one without end.
-  if (isAnother && !context.contested.isQuarrel(attempt)) context.changed(item.live ? 'Updated' : 'Created', live);
+  const inVain = context.contested.isQuarrel(attempt) || (triedAgain && differs === attempt.differs);
+  // Of these the condition tells: an Event of each write would be one without end.
+  if (isAnother && !inVain) context.changed(item.live ? 'Updated' : 'Created', live);
   return written;
 }
 

@@ -117,6 +117,21 @@ describe('a CronJob that an admission policy changes on its way in', () => {
     expect((await cronJob()).spec!.suspend).toBe(false);
   });
 
+  it('is told of once, though each write makes another object of it', async () => {
+    const label =
+      'oldObject == null || !("n" in oldObject.metadata.labels) ? "a" : oldObject.metadata.labels["n"] + "a"';
+    admission = await mutate(cluster, policies.namespace, [
+      { op: 'replace', path: '/spec/suspend', value: 'true' },
+      { op: 'add', path: '/metadata/labels/n', value: label },
+    ]);
+    await start();
+    await policies.apply('smartem');
+    await policies.settled('smartem', 'Ready', 'False');
+    await eventually('it to be written again', async () => (await cronJob()).metadata.labels!.n === 'aaa');
+    await resyncs(3);
+    expect(await eventsOf('CronJobUpdated')).toEqual([]);
+  });
+
   it('is written at once when the policy changes, and when somebody else changes it too', async () => {
     admission = await mutate(cluster, policies.namespace, [
       { op: 'replace', path: `${runner}/image`, value: "'mirror.invalid/copies/retention-operator:test'" },
