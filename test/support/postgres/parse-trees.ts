@@ -39,9 +39,11 @@ function nodeAt(tree: string, start: number): string {
   throw new Error(`a parse tree ends within ${tree.slice(start, start + 40)}`);
 }
 
-/** The nodes of a kind in a parse tree. */
+/** The nodes of a kind in a parse tree; before PostgreSQL 16 some have a name without EXPR. */
 export function nodesOf(tree: string, kind: string): string[] {
-  return [...tree.matchAll(new RegExp(`\\{${kind} `, 'g'))].map(({ index }) => nodeAt(tree, index));
+  return [...tree.matchAll(new RegExp(`\\{${kind.replace(/EXPR$/, '(?:EXPR)?')} `, 'g'))].map(({ index }) =>
+    nodeAt(tree, index),
+  );
 }
 
 const oids = (text: string, fields: string) =>
