@@ -96,8 +96,10 @@ describe.each(['list', 'keyset', 'blocks', undefined] as const)('by the walk %s'
         `update agentconnection set last_heartbeat_at = ${old}`,
       ),
     });
-    expect(result).toMatchObject({ result: 'Partial', rows: 500, operations: [{ closed: 500 }] });
-    expect(await countOf(database.pool, 'agentconnection', `status = 'active'`)).toBe(4_500);
+    expect(await countOf(database.pool, 'agentconnection', `status = 'active'`)).toBe(5_000 - result.rows);
+    // Along the blocks those that have moved behind the last one meanwhile are left for the next run.
+    if (walk === 'blocks' && result.result === 'Succeeded') expect(result.rows).toBeLessThanOrEqual(500);
+    else expect(result).toMatchObject({ result: 'Partial', rows: 500, operations: [{ closed: 500 }] });
   });
 
   test('a thousand more than a tenth above what was counted go where the guard would allow any number', async () => {
