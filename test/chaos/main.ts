@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
+import { heldMs } from '../../src/controller/contested.ts';
 import { markdownTable, short } from '../bench/markdown.ts';
 import { say } from '../bench/progress.ts';
 import { startBenchCluster } from '../bench-controller/cluster.ts';
@@ -10,9 +11,10 @@ import { World } from './world.ts';
 
 /**
  * After a fault everything is right within this time, counted from when Kubernetes itself has cleaned up. To make all 2,000
- * objects of 500 policies anew takes about 20 s on two quiet cores, and 95 s were seen on busy ones.
+ * objects of 500 policies anew takes about 20 s on two quiet cores, and 95 s were seen on busy ones. What users have undone again
+ * and again is told for `heldMs` more.
  */
-const patienceSeconds = 300;
+const patienceSeconds = 300 + heldMs / 1000;
 /** How long that may take: its garbage collector looks for kinds every 30 s, and waits ever longer for one it does not know. */
 const collectorPatienceSeconds = 600;
 /** And stays so for this long. */
