@@ -56,7 +56,7 @@ export class World {
         if (!isNotFound(error)) throw error;
       };
       if (number % 4 === 0) {
-        await admin.mergePatch(resources.policies, ref, { spec: { schedule: `${number % 60} 4 * * *` } }, by);
+        await admin.mergePatch(resources.policies, ref, { spec: { schedule: `${number % 60} 4 1 1 *` } }, by);
       } else if (number % 4 === 1) {
         await admin.delete(resources.cronJobs, cronJob).catch(unlessGone);
       } else if (number % 4 === 2) {
