@@ -75,8 +75,8 @@ export async function collectStatistics(session: Session, options: StatisticsOpt
     }
     await addSizes(client, stop, tables, statistics);
     statistics.uncovered = {
-      sessions: await uncovered(client, stop, operations.sessions, options.retention.statuses.sessions),
-      instructions: await uncovered(client, stop, operations.instructions, options.retention.statuses.instructions),
+      sessions: await uncovered(client, stop, operations.sessions),
+      instructions: await uncovered(client, stop, operations.instructions),
     };
     return statistics;
   });
@@ -181,17 +181,18 @@ async function addSizes(client: pg.Client, stop: AbortSignal, tables: Tables, st
 }
 
 /** Rows past an operation's age in a status that it does not take: a policy that matches nothing must be seen. */
-async function uncovered(client: pg.Client, stop: AbortSignal, operation: Operation, statuses: readonly string[]) {
+async function uncovered(client: pg.Client, stop: AbortSignal, { table, untaken }: Operation) {
+  const condition = untaken.uncovered;
+  if (condition === undefined) return undefined;
   const result = await unlessTooLong(client, stop, () =>
     client.query<{ status: string; rows: string }>(
-      `select coalesce(left(status, 64), '(null)') as status, count(*) as rows
-         from ${operation.table}
-        where ${operation.ageColumn} < $1
-          and (status = any($2)) is not true
-        group by status
+      `select coalesce(left(t.status, 64), '(null)') as status, count(*) as rows
+         from ${table} t
+        where ${condition.where}
+        group by t.status
         order by count(*) desc, status
         limit 50`,
-      [operation.cutoff, statuses],
+      [...condition.values],
     ),
   );
   // `kubectl describe` prints it as it is.
