@@ -8,16 +8,11 @@ import {
   addSessions,
   countOf,
 } from '../support/data/due-rows.ts';
-import { createDatabase, type TestDatabase } from '../support/postgres/database.ts';
+import { databaseWith, type TestDatabase } from '../support/postgres/database.ts';
 import { intercepting, run } from '../support/retention.ts';
 
 let database: TestDatabase;
 afterEach(() => database.drop());
-
-async function databaseWith(ddl: string): Promise<void> {
-  database = await createDatabase({ template: 'no-action' });
-  await database.pool.query(ddl);
-}
 
 /** A trigger that raises for some rows of a table, by a condition on `old`. */
 const raising = (table: string, event: string, condition: string) => `
@@ -27,7 +22,7 @@ const raising = (table: string, event: string, condition: string) => `
 
 describe.each(['list', 'keyset', 'blocks'] as const)('by the walk %s, a row', (walk) => {
   test('whose deletion a trigger refuses is left, counted and named, and all others are done', async () => {
-    await databaseWith(raising('agentinstruction', 'delete', 'old.id = 17'));
+    database = await databaseWith(raising('agentinstruction', 'delete', 'old.id = 17'));
     await addInstructions(database.pool, 60);
     await acknowledge(database.pool, await addInstruction(database.pool));
     const result = await run(database, { operations: ['instructions', 'sessions'], walk });
@@ -44,7 +39,7 @@ describe.each(['list', 'keyset', 'blocks'] as const)('by the walk %s, a row', (w
   });
 
   test('that another kind of constraint refuses is left, in every operation', async () => {
-    await databaseWith(`
+    database = await databaseWith(`
       create table statuses (name varchar primary key);
       insert into statuses values ('active'), ('closed');
       alter table agentsession add column note varchar;
@@ -63,7 +58,7 @@ describe.each(['list', 'keyset', 'blocks'] as const)('by the walk %s, a row', (w
   });
 
   test('whose change a trigger swallows is left like one that it refuses', async () => {
-    await databaseWith(`
+    database = await databaseWith(`
       create function keep() returns trigger language plpgsql as $$
       begin if old.result = 'keep' then return null; end if; return old; end $$;
       create trigger keep before delete on agentinstructionacknowledgement for each row execute function keep()`);
@@ -79,7 +74,7 @@ describe.each(['list', 'keyset', 'blocks'] as const)('by the walk %s, a row', (w
   });
 
   test('that raises an error of a function it calls, such as a missing privilege, is left too', async () => {
-    await databaseWith(
+    database = await databaseWith(
       raising('agentinstruction', 'delete', 'old.id = 2').replace(
         `raise 'this row stays'`,
         `raise insufficient_privilege using message = 'not this one'`,
@@ -92,7 +87,7 @@ describe.each(['list', 'keyset', 'blocks'] as const)('by the walk %s, a row', (w
   });
 
   test('whose trigger waits for a lock that somebody keeps is left', async () => {
-    await databaseWith(`
+    database = await databaseWith(`
       create table counter (id int primary key, n int); insert into counter values (2, 0);
       create function count_it() returns trigger language plpgsql as $$
       begin update counter set n = n + 1 where id = old.id; return old; end $$;
@@ -105,7 +100,7 @@ describe.each(['list', 'keyset', 'blocks'] as const)('by the walk %s, a row', (w
   });
 
   test('like nearly all others ends the operation after a hundred, and no other operation', async () => {
-    await databaseWith(raising('agentinstruction', 'delete', 'old.id <> 1'));
+    database = await databaseWith(raising('agentinstruction', 'delete', 'old.id <> 1'));
     await addInstructions(database.pool, 1_000);
     let deletes = 0;
     const connect = intercepting(database.url, (text) => {
@@ -129,7 +124,7 @@ describe.each(['list', 'keyset', 'blocks'] as const)('by the walk %s, a row', (w
 test.each(['55000', '28000', 'XX000', '57014', '53400', '25006', '08000', 'P0001', '42501'])(
   'whatever SQLSTATE a trigger raises for a row, such as %s, that row alone is left',
   async (code) => {
-    await databaseWith(
+    database = await databaseWith(
       raising('agentinstruction', 'delete', 'old.id = 7').replace(
         `raise 'this row stays'`,
         `raise exception 'legal hold' using errcode = '${code}'`,
@@ -143,7 +138,7 @@ test.each(['55000', '28000', 'XX000', '57014', '53400', '25006', '08000', 'P0001
 );
 
 test('an error in a function that a trigger calls costs its row alone', async () => {
-  await databaseWith(`
+  database = await databaseWith(`
     create sequence counter;
     create function veto() returns trigger language plpgsql as $$
     begin if old.id = 2 then perform currval('counter'); end if; return old; end $$;
@@ -155,7 +150,7 @@ test('an error in a function that a trigger calls costs its row alone', async ()
 });
 
 test('a second run after rows have failed fails for the same rows alone, and does the rest', async () => {
-  await databaseWith(raising('agentinstruction', 'delete', 'old.id = 3'));
+  database = await databaseWith(raising('agentinstruction', 'delete', 'old.id = 3'));
   await addInstructions(database.pool, 5);
   await run(database, { operations: ['instructions'] });
   await addInstructions(database.pool, 2);
@@ -166,7 +161,7 @@ test('a second run after rows have failed fails for the same rows alone, and doe
 });
 
 test('what is no fault of a row, such as a missing privilege of the role, ends the operation at once', async () => {
-  await databaseWith('');
+  database = await databaseWith('');
   await addInstructions(database.pool, 50);
   let deletes = 0;
   const connect = intercepting(database.url, (text) => {

@@ -10,7 +10,7 @@ import {
   countOf,
   stateOf,
 } from '../support/data/due-rows.ts';
-import { createDatabase, type TestDatabase } from '../support/postgres/database.ts';
+import { createDatabase, databaseWith, type TestDatabase } from '../support/postgres/database.ts';
 import { createLogin } from '../support/postgres/login.ts';
 import { createHalt, withHalt } from '../support/postgres/moments.ts';
 import { intercepting, run, statistics } from '../support/retention.ts';
@@ -18,11 +18,6 @@ import { statements } from '../support/statements.ts';
 
 let database: TestDatabase;
 afterEach(() => database.drop());
-
-async function databaseWith(ddl: string): Promise<void> {
-  database = await createDatabase({ template: 'no-action' });
-  await database.pool.query(ddl);
-}
 
 const measurement = (onDelete: string) => `
   create table measurement (
@@ -47,7 +42,7 @@ const actions = ['cascade', 'set null', 'set default', 'restrict', 'no action'] 
 
 describe.each(actions)('instructions that another table refers to with on delete %s', (action) => {
   test.each(walks)('are archived and stay, with all that refers to them, by the walk %s', async (walk) => {
-    await databaseWith(measurement(`on delete ${action}`));
+    database = await databaseWith(measurement(`on delete ${action}`));
     const [referred, alone] = await addMeasured(12, 1);
     await database.pool.query(
       `insert into measurement (instruction, value) values (null, 'of nothing'), (1, 'another of the same')`,
@@ -70,7 +65,7 @@ describe.each(actions)('instructions that another table refers to with on delete
 });
 
 test.each(walks)('an acknowledgement that another table refers to is kept, by the walk %s', async (walk) => {
-  await databaseWith(`
+  database = await databaseWith(`
     create table review (
       acknowledgement uuid references agentinstructionacknowledgement (acknowledgement_id) on delete cascade);
     create index on review (acknowledgement)`);
@@ -136,7 +131,7 @@ describe('a reference is seen', () => {
       'insert into loose values (1)',
     ],
   ])('%s', async (_what, ddl, insert) => {
-    await databaseWith(ddl);
+    database = await databaseWith(ddl);
     const [referred] = await addInstructions(database.pool, 4);
     await database.pool.query(insert);
     const result = await run(database, { operations: ['instructions'] });
@@ -147,7 +142,7 @@ describe('a reference is seen', () => {
 
 test('instructions that refer to each other are counted as they are done, and what is freed waits for the next run', async () => {
   for (const walk of walks) {
-    await databaseWith(`
+    database = await databaseWith(`
       alter table agentinstruction add column parent integer references agentinstruction (id) on delete cascade;
       create index on agentinstruction (parent)`);
     await addInstructions(database.pool, 6);
@@ -164,7 +159,7 @@ test('instructions that refer to each other are counted as they are done, and wh
 test.each(['cascade', 'set null'])(
   'a key with on delete %s into what the table is a partition of is seen',
   async (action) => {
-    await databaseWith(`
+    database = await databaseWith(`
     create sequence ids; alter table agentinstruction alter id drop identity, alter id set default nextval('ids');
     create table everything (like agentinstruction including defaults) partition by range (id);
     alter table everything add primary key (id);
@@ -181,7 +176,7 @@ test.each(['cascade', 'set null'])(
 );
 
 test('an operator that a stranger has made for the types of a key is not taken for that of the key', async () => {
-  await databaseWith(`
+  database = await databaseWith(`
     create domain label as varchar;
     alter table agentinstruction add column label label unique;
     create table measurement (label label references agentinstruction (label) on delete cascade);
@@ -201,7 +196,7 @@ test('an operator that a stranger has made for the types of a key is not taken f
 test.each(['cascade', 'set null', 'no action'])(
   'an operation does not update a column to which a key with on update %s leads, and says so',
   async (action) => {
-    await databaseWith(`
+    database = await databaseWith(`
       alter table agentconnection add unique (id, status);
       create table stream (connection integer, status varchar,
         foreign key (connection, status) references agentconnection (id, status) on update ${action})`);
@@ -219,7 +214,7 @@ test.each(['cascade', 'set null', 'no action'])(
 );
 
 test('an instruction that refers to itself alone is deleted', async () => {
-  await databaseWith(`
+  database = await databaseWith(`
     alter table agentinstruction add column parent integer references agentinstruction (id);
     create index on agentinstruction (parent)`);
   await addInstructions(database.pool, 2);
@@ -229,7 +224,7 @@ test('an instruction that refers to itself alone is deleted', async () => {
 
 describe.each(walks)('while a run by the walk %s is at work', (walk) => {
   test('a foreign key that is added between count and batch ends the operation with nothing lost', async () => {
-    await databaseWith('create table measurement (instruction integer, value text)');
+    database = await databaseWith('create table measurement (instruction integer, value text)');
     await addInstructions(database.pool, 5);
     await database.pool.query(`insert into measurement values (1, 'measured')`);
     let added = false;
@@ -317,7 +312,7 @@ describe.each(walks)('while a run by the walk %s is at work', (walk) => {
   });
 
   test('a foreign key cannot be added between look and delete', async () => {
-    await databaseWith('create table measurement (instruction integer, value text)');
+    database = await databaseWith('create table measurement (instruction integer, value text)');
     await addInstructions(database.pool, 5);
     let refused: unknown;
     const connect = intercepting(database.url, async (text) => {
@@ -338,7 +333,7 @@ describe.each(walks)('while a run by the walk %s is at work', (walk) => {
   });
 
   test('a row that begins to refer to an instruction before its lock keeps it, and one that comes later is refused', async () => {
-    await databaseWith(measurement('on delete cascade'));
+    database = await databaseWith(measurement('on delete cascade'));
     const instructions = await addInstructions(database.pool, 3);
     let early = false;
     let late: unknown;
@@ -381,7 +376,7 @@ describe.each(walks)(
         'insert into note select acknowledgement_id from agentinstructionacknowledgement limit 1',
       ],
     ] as const)('%s', async (operation, ddl, refer) => {
-      await databaseWith(ddl);
+      database = await databaseWith(ddl);
       const [gate, writer] = [await database.client(), await database.client()];
       await createHalt(gate);
       if (operation === 'instructions') await addInstructions(database.pool, 3);
@@ -405,7 +400,7 @@ describe.each(walks)(
 
 describe('before its first change a run refuses, with the SQL that is missing,', () => {
   test('a reference without an index', async () => {
-    await databaseWith('create table measurement (instruction integer references agentinstruction (id))');
+    database = await databaseWith('create table measurement (instruction integer references agentinstruction (id))');
     await addInstruction(database.pool);
     const sql = 'create index concurrently on public.measurement (instruction);';
     for (const dryRun of [true, false]) {
@@ -421,7 +416,7 @@ describe('before its first change a run refuses, with the SQL that is missing,',
   });
 
   test('a key that is switched off on its own side', async () => {
-    await databaseWith(`
+    database = await databaseWith(`
       create table measurement (instruction integer references agentinstruction (id) on delete cascade);
       create index on measurement (instruction); alter table measurement disable trigger all`);
     await addInstruction(database.pool);
@@ -432,7 +427,7 @@ describe('before its first change a run refuses, with the SQL that is missing,',
   });
 
   test('a key of which one partition alone is switched off', async () => {
-    await databaseWith(`
+    database = await databaseWith(`
       create table measurement (instruction integer references agentinstruction (id)) partition by list (instruction);
       create table measurement_rest partition of measurement default;
       create index on measurement (instruction); alter table measurement_rest disable trigger all`);
@@ -444,7 +439,7 @@ describe('before its first change a run refuses, with the SQL that is missing,',
   });
 
   test('an index that does not begin with the key, is partial, or was left half-built', async () => {
-    await databaseWith(`
+    database = await databaseWith(`
       create table measurement (instruction integer references agentinstruction (id), value text);
       create index on measurement (value, instruction);
       create index on measurement (instruction) where value is not null`);
@@ -452,7 +447,7 @@ describe('before its first change a run refuses, with the SQL that is missing,',
   });
 
   test('a table that the role may not read; what is printed is enough', async () => {
-    await databaseWith(`
+    database = await databaseWith(`
       create schema lab; create table lab.measurement (id uuid references agentinstructionacknowledgement (acknowledgement_id),
         instruction integer references agentinstruction (id), value text);
       create index on lab.measurement (instruction); create index on lab.measurement (id)`);

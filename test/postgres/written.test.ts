@@ -10,7 +10,7 @@ import {
   addSessions,
   countOf,
 } from '../support/data/due-rows.ts';
-import { createDatabase, type TestDatabase } from '../support/postgres/database.ts';
+import { databaseWith, type TestDatabase } from '../support/postgres/database.ts';
 import { pausing } from '../support/postgres/sessions.ts';
 import { connector, intercepting, run } from '../support/retention.ts';
 import { statements } from '../support/statements.ts';
@@ -18,11 +18,6 @@ import { statements } from '../support/statements.ts';
 // A row count says that a statement took rows. What became of them only a look afterwards can say.
 let database: TestDatabase;
 afterEach(() => database.drop());
-
-async function databaseWith(ddl: string): Promise<void> {
-  database = await createDatabase({ template: 'no-action' });
-  await database.pool.query(ddl);
-}
 
 type Table = 'agentsession' | 'agentinstruction' | 'agentconnection' | 'agentinstructionacknowledgement';
 
@@ -119,7 +114,7 @@ async function expectFailed(operation: CleanupOperation, walk: 'list' | 'keyset'
 describe.each(['list', 'blocks'] as const)('by the walk %s', (walk) => {
   describe.each(updates)('the change that %s makes', (operation, table, add) => {
     test.each(Object.keys(undoing))('and %s undoes is no success, and the row stays as it is', async (how) => {
-      await databaseWith('');
+      database = await databaseWith('');
       await add();
       await database.pool.query(undoing[how]!(table));
       await expectFailed(operation, walk, table);
@@ -128,7 +123,7 @@ describe.each(['list', 'blocks'] as const)('by the walk %s', (walk) => {
 
   describe.each(deletes)('what %s deletes', (operation, table, add) => {
     test.each(Object.keys(inserting))('and %s is no success, and the row stays as it is', async (how) => {
-      await databaseWith('');
+      database = await databaseWith('');
       await add();
       await database.pool.query(inserting[how]!(table));
       await expectFailed(operation, walk, table);
@@ -138,7 +133,7 @@ describe.each(['list', 'blocks'] as const)('by the walk %s', (walk) => {
 
 describe.each(['list', 'keyset', 'blocks'] as const)('by the walk %s', (walk) => {
   test('one row whose old value comes back is left, counted and named, and all others are done', async () => {
-    await databaseWith(undoing['a BEFORE trigger that returns the old row']!('agentsession', 'old.id = 17'));
+    database = await databaseWith(undoing['a BEFORE trigger that returns the old row']!('agentsession', 'old.id = 17'));
     await addSessions(database.pool, 60);
     expect(await run(database, { operations: ['sessions'], walk })).toMatchObject({
       result: 'Partial',
@@ -149,7 +144,9 @@ describe.each(['list', 'keyset', 'blocks'] as const)('by the walk %s', (walk) =>
   });
 
   test('one row that is inserted again is left, and all others are deleted', async () => {
-    await databaseWith(inserting['an AFTER trigger that inserts it again']!('agentinstruction', 'old.id = 3'));
+    database = await databaseWith(
+      inserting['an AFTER trigger that inserts it again']!('agentinstruction', 'old.id = 3'),
+    );
     await addInstructions(database.pool, 20);
     expect(await run(database, { operations: ['instructions'], walk })).toMatchObject({
       result: 'Partial',
@@ -159,7 +156,7 @@ describe.each(['list', 'keyset', 'blocks'] as const)('by the walk %s', (walk) =>
   });
 
   test('a trigger that writes columns of its own, or adds to what is written beside the content, does no harm', async () => {
-    await databaseWith(`
+    database = await databaseWith(`
       alter table agentsession add updated_at timestamp;
       alter table agentinstruction add updated_at timestamp;
       alter table agentconnection add updated_at timestamp;
@@ -179,7 +176,7 @@ describe.each(['list', 'keyset', 'blocks'] as const)('by the walk %s', (walk) =>
   });
 
   test('a trigger that keeps the old content beside the note is no success', async () => {
-    await databaseWith(
+    database = await databaseWith(
       trigger(
         'new.payload := old.payload || new.payload; return new;',
         'trigger back before update on agentinstruction for each row',
@@ -190,7 +187,7 @@ describe.each(['list', 'keyset', 'blocks'] as const)('by the walk %s', (walk) =>
   });
 
   test('where no row of thousands can be changed, the operation ends soon, and no other', async () => {
-    await databaseWith(undoing['a BEFORE trigger that returns the old row']!('agentsession'));
+    database = await databaseWith(undoing['a BEFORE trigger that returns the old row']!('agentsession'));
     await database.pool.query(
       `insert into agentsession (session_id, agent_id, status, created_at, ended_at, experimental_parameters)
        select n::text, 'agent', 'completed', '2001-01-01', '2001-01-01', '{"dose": 1}' from generate_series(1, 5000) n`,
@@ -212,7 +209,7 @@ describe.each(['list', 'keyset', 'blocks'] as const)('by the walk %s', (walk) =>
   });
 
   test('a trigger that comes while the run is at work is seen', async () => {
-    await databaseWith('');
+    database = await databaseWith('');
     await addSessions(database.pool, 3);
     const paused = pausing(connector(database.url), statements.archiveSessions);
     const result = run(database, { operations: ['sessions'], walk, connect: paused.connect });
@@ -226,7 +223,7 @@ describe.each(['list', 'keyset', 'blocks'] as const)('by the walk %s', (walk) =>
 test.each(['no triggers at all', 'one that is switched off'])(
   'a table with %s is not looked at again',
   async (which) => {
-    await databaseWith('');
+    database = await databaseWith('');
     if (which !== 'no triggers at all') {
       await database.pool.query(undoing['a BEFORE trigger that returns the old row']!('agentsession'));
       await database.pool.query('alter table agentsession disable trigger back');
@@ -245,7 +242,7 @@ test.each(['no triggers at all', 'one that is switched off'])(
 );
 
 test('a trigger of one partition alone is noticed', async () => {
-  await databaseWith(`
+  database = await databaseWith(`
     alter table agentsession rename to agentsession_rows;
     create table agentsession (like agentsession_rows including defaults including identity, unique (id)) partition by list (id);
     create table agentsession_one partition of agentsession for values in (1);

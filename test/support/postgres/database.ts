@@ -21,6 +21,13 @@ export function createDatabase({ template }: { template: Variant }): Promise<Tes
   return cloneDatabase(inject('postgres').templates[template]);
 }
 
+/** A database whose foreign keys keep rows from being deleted, after some DDL of the test's own. */
+export async function databaseWith(ddl: string): Promise<TestDatabase> {
+  const database = await createDatabase({ template: 'no-action' });
+  await database.pool.query(ddl);
+  return database;
+}
+
 /** Clones a database that nobody is connected to into one with a new name. */
 export async function cloneDatabase(source: string): Promise<TestDatabase> {
   const { adminUrl, prefix } = inject('postgres');
